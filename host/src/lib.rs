@@ -1,1 +1,8 @@
-//! toolcell
+//! toolcell: a WebAssembly host for tool code.
+
+pub mod config;
+pub mod grants;
+pub mod ids;
+pub mod limits;
+pub mod tool;
+pub mod upstream;
