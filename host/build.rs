@@ -1,0 +1,57 @@
+//! Puts the sources of the language runtimes and the WIT into the library, so that an installed
+//! `toolcell` can build a runtime anywhere. The list is made here and not by a macro because Cargo
+//! must notice files that appear or vanish.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+fn main() -> io::Result<()> {
+    let package = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let root = package.parent().expect("the package lies in the workspace");
+    let mut text = String::new();
+    for (name, folder) in [
+        ("PYTHON_RUNTIME", root.join("plugins/python-runtime/src")),
+        ("WIT", root.join("guest-sdk/wit")),
+    ] {
+        println!("cargo:rerun-if-changed={}", folder.display());
+        let mut files = Vec::new();
+        collect(&folder, &mut files)?;
+        files.sort();
+        writeln!(text, "pub(super) const {name}: &[SourceFile] = &[").expect("writes to a string");
+        for file in files {
+            let relative = file.strip_prefix(&folder).expect("lies in the folder");
+            let relative = relative.to_str().expect("our file names are UTF-8").replace('\\', "/");
+            writeln!(
+                text,
+                "    SourceFile {{ path: {relative:?}, bytes: include_bytes!({file:?}) }},"
+            )
+            .expect("writes to a string");
+        }
+        text.push_str("];\n");
+    }
+    let requirements = root.join("plugins/python-runtime/requirements.txt");
+    println!("cargo:rerun-if-changed={}", requirements.display());
+    writeln!(text, "pub(super) const PYTHON_REQUIREMENTS: &str = include_str!({requirements:?});")
+        .expect("writes to a string");
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
+    fs::write(out.join("embedded_sources.rs"), text)
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if hidden || path.ends_with("__pycache__") {
+            continue;
+        }
+        if path.is_dir() {
+            // Cargo watches a folder's own entries only.
+            println!("cargo:rerun-if-changed={}", path.display());
+            collect(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}

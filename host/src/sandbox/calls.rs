@@ -1,0 +1,92 @@
+//! What a sandbox asks of the world outside. The broker implements it; the sandbox knows no more.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::ids::CallId;
+use crate::tool::{CallAnswer, CallError, ToolDescription};
+
+/// What a guest asks for.
+#[derive(Clone, Debug)]
+pub struct CallRequest {
+    /// The tool's full name, as the guest wrote it (cut at 512 characters).
+    pub name: String,
+    /// The arguments as JSON text; empty if they are longer than the run's limit.
+    pub arguments: String,
+    /// How long the arguments are.
+    pub argument_bytes: u64,
+}
+
+/// The calls of one run. One value belongs to one run and is dropped with it; dropping it cancels
+/// whatever is under way.
+///
+/// All methods are called from the guest's own thread of execution, one at a time, so completions
+/// have one order: the one in which the guest saw them. That order is what a journal records.
+#[async_trait]
+pub trait RunCalls: Send + 'static {
+    /// The servers of which at least one tool may be granted, in the operator's order.
+    fn servers(&self) -> Vec<String>;
+
+    /// The names, without the server's, of the tools granted on one server.
+    async fn names(&mut self, server: &str) -> Result<Vec<String>, CallError>;
+
+    /// One granted tool in full.
+    async fn describe(&mut self, name: &str) -> Result<ToolDescription, CallError>;
+
+    /// Makes a call and waits for its answer. Calls that were started go on meanwhile.
+    /// Cancel-safe: dropping the future cancels the call upstream.
+    async fn call(&mut self, request: CallRequest) -> CallAnswer;
+
+    /// Starts a call. Never blocks; a refusal too comes as a completion.
+    fn start(&mut self, request: CallRequest) -> CallId;
+
+    /// Waits until a started call is complete or the time is over, and takes all completions there
+    /// are. Without a timeout and with nothing under way it returns at once.
+    async fn wait(&mut self, timeout: Option<Duration>) -> Vec<(CallId, CallAnswer)>;
+
+    /// Cancels a started call, upstream too. Unknown ids are ignored.
+    fn cancel(&mut self, id: CallId);
+
+    /// How many calls were started.
+    fn count(&self) -> u64;
+}
+
+/// A world without tools, for sandboxes that wait for their run.
+pub(super) struct NoCalls;
+
+#[async_trait]
+impl RunCalls for NoCalls {
+    fn servers(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn names(&mut self, server: &str) -> Result<Vec<String>, CallError> {
+        Err(CallError::UnknownTool(format!("no server `{server}` is granted to this run")))
+    }
+
+    async fn describe(&mut self, name: &str) -> Result<ToolDescription, CallError> {
+        Err(CallError::UnknownTool(format!("no tool `{name}` is granted to this run")))
+    }
+
+    async fn call(&mut self, request: CallRequest) -> CallAnswer {
+        Err(CallError::UnknownTool(format!("no tool `{}` is granted to this run", request.name)))
+    }
+
+    fn start(&mut self, _request: CallRequest) -> CallId {
+        CallId(0)
+    }
+
+    async fn wait(&mut self, timeout: Option<Duration>) -> Vec<(CallId, CallAnswer)> {
+        if let Some(timeout) = timeout {
+            tokio::time::sleep(timeout).await;
+        }
+        Vec::new()
+    }
+
+    fn cancel(&mut self, _id: CallId) {}
+
+    fn count(&self) -> u64 {
+        0
+    }
+}

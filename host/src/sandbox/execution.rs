@@ -1,0 +1,377 @@
+//! One execution of one program: from a ready instance to an outcome with numbers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OnceCell, mpsc};
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+use wasmtime::{AsContext, Trap};
+use wasmtime_wasi::I32Exit;
+
+use super::bindings::exports::toolcell::guest::script as wit;
+use super::cache::Cache;
+use super::calls::RunCalls;
+use super::console::{Printed, Stream};
+use super::engine::SandboxEngine;
+use super::error::{Exception, Failure, Outcome, SandboxError};
+use super::meter::{Meter, Metered};
+use super::ready::{Maker, Ready};
+use super::runtimes::{CachedRuntime, Language, Runtimes};
+use super::state::{self, GuestDirectory, GuestState, fuel_used_by};
+use crate::limits::{LimitKind, LimitReached, Limits, Usage};
+
+/// What a guest may hand over in one piece beside its value: error texts, names.
+const HANDED_OVER_BYTES: u64 = 1 << 20;
+
+/// Makes sandboxes and runs programs in them. Cheap to clone; the last clone ends the workers.
+#[derive(Clone)]
+pub struct Sandbox {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cache: Cache,
+    engine: SandboxEngine,
+    ready_count: usize,
+    runtimes: HashMap<Language, OnceCell<Runtime>>,
+}
+
+/// A loaded language runtime and the worker that keeps instances of it ready.
+struct Runtime {
+    maker: Arc<Maker>,
+    worker: Option<AbortHandle>,
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(worker) = &self.worker {
+            worker.abort();
+        }
+    }
+}
+
+/// Source text and what goes with it.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The language.
+    pub language: Language,
+    /// The name that tracebacks show.
+    pub name: String,
+    /// The text.
+    pub source: String,
+    /// What the program gets as its input, as JSON.
+    pub input: Option<String>,
+    /// The modules that it may import; absent means all.
+    pub allowed_imports: Option<Vec<String>>,
+}
+
+/// What makes one execution's surroundings different from another's.
+pub struct Surroundings {
+    /// Its ceilings.
+    pub limits: Limits,
+    /// The tools it sees.
+    pub calls: Box<dyn RunCalls>,
+    /// Where its output is passed on to while it runs. A reader that is slow slows the run down.
+    pub live: Option<mpsc::Sender<Printed>>,
+    /// The directories it sees.
+    pub directories: Vec<GuestDirectory>,
+    /// Where its randomness comes from.
+    pub seed: u64,
+    /// Start the clock at a fixed instant and let waits take the time they were asked to take.
+    pub repeatable: bool,
+}
+
+/// How an execution ended and what it used.
+#[derive(Debug)]
+pub struct Execution {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What is kept of its standard output.
+    pub stdout: String,
+    /// What is kept of its standard error.
+    pub stderr: String,
+    /// What it used.
+    pub usage: Usage,
+}
+
+impl Sandbox {
+    /// A sandbox that keeps `ready_count` instances of each runtime ready from its first use on.
+    /// Loads no runtime yet.
+    ///
+    /// # Errors
+    /// The engine cannot start.
+    pub fn new(cache: Cache, ready_count: usize) -> Result<Self, SandboxError> {
+        let runtimes = Language::ALL.map(|language| (language, OnceCell::new())).into();
+        let inner = Inner { cache, engine: SandboxEngine::new()?, ready_count, runtimes };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Loads a runtime and makes its first instances ready. Builds and compiles the runtime if the
+    /// cache does not have it, which takes about half a minute; `progress` is told.
+    ///
+    /// # Errors
+    /// The runtime cannot be built or loaded.
+    pub async fn prepare(
+        &self,
+        language: Language,
+        progress: Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> Result<(), SandboxError> {
+        let runtime = self.runtime(language, progress).await?;
+        runtime.maker.fill().await
+    }
+
+    /// What the cache has of built runtimes; with `thorough` every file's content is checked.
+    pub fn cached_runtimes(&self, thorough: bool) -> Vec<CachedRuntime> {
+        self.runtimes().list(thorough)
+    }
+
+    /// Runs a program to its end, whatever that is.
+    ///
+    /// Cancel-safe: dropping the future drops the guest and cancels its calls. `cancel` does the
+    /// same and keeps what was printed and used until then.
+    ///
+    /// # Errors
+    /// No sandbox could be made for it: nothing of it ran.
+    pub async fn execute(
+        &self,
+        program: Program,
+        surroundings: Surroundings,
+        cancel: &CancellationToken,
+    ) -> Result<Execution, SandboxError> {
+        let started = Instant::now();
+        let language = program.language;
+        let runtime = self.runtime(language, Arc::new(|step| tracing::info!("{step}"))).await?;
+        let Ready { mut store, guest } = runtime.maker.take().await?;
+
+        let limits = surroundings.limits.clone();
+        let failed = |source| SandboxError::Instantiate { name: language.to_string(), source };
+        store.set_fuel(limits.fuel).map_err(failed)?;
+        let handed_over = limits.output_bytes.saturating_add(HANDED_OVER_BYTES);
+        store.set_hostcall_fuel(usize::try_from(handed_over).unwrap_or(usize::MAX));
+        store.data_mut().adopt(state::Surroundings {
+            limits: surroundings.limits,
+            calls: surroundings.calls,
+            live: surroundings.live,
+            directories: surroundings.directories,
+            seed: surroundings.seed,
+            repeatable: surroundings.repeatable,
+        })?;
+
+        let program = wit::Program {
+            name: program.name,
+            source: program.source,
+            input: program.input,
+            allowed_imports: program.allowed_imports,
+            max_value_bytes: limits.output_bytes,
+        };
+        let mut computed = Duration::ZERO;
+        let end = {
+            let run = guest.toolcell_guest_script().call_run(&mut store, &program);
+            let mut run = std::pin::pin!(run);
+            let metered =
+                Meter { inner: run.as_mut(), computed: &mut computed, limit: limits.compute_time };
+            let deadline = tokio::time::sleep_until((started + limits.deadline).into());
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => End::Cancelled,
+                () = deadline => End::Deadline,
+                metered = metered => match metered {
+                    Metered::Done(result) => End::Returned(result),
+                    Metered::OutOfTime => End::OutOfComputeTime,
+                },
+            }
+        };
+        let fuel = fuel_used_by(&store.as_context());
+        let wall = started.elapsed();
+        let state = store.data();
+        let outcome = outcome(end, &limits, state, Times { fuel, computed, wall });
+        let console = state.lock_console();
+        Ok(Execution {
+            outcome,
+            stdout: console.text(Stream::Stdout),
+            stderr: console.text(Stream::Stderr),
+            usage: Usage {
+                fuel,
+                compute: computed,
+                wall,
+                memory_bytes: state.limiter.peak_bytes(),
+                tool_calls: state.calls.count(),
+                output_bytes: console.written(),
+            },
+        })
+    }
+
+    fn runtimes(&self) -> Runtimes<'_> {
+        Runtimes { cache: &self.inner.cache, engine: &self.inner.engine }
+    }
+
+    async fn runtime(
+        &self,
+        language: Language,
+        progress: Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> Result<&Runtime, SandboxError> {
+        let cell = &self.inner.runtimes[&language];
+        cell.get_or_try_init(|| async {
+            let sandbox = self.clone();
+            // Compiling takes seconds of every core and waits for a lock of other processes.
+            let loading = tokio::task::spawn_blocking(move || {
+                sandbox.runtimes().load(language, progress.as_ref())
+            });
+            let component = match loading.await {
+                Ok(loaded) => loaded?,
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            };
+            let Inner { engine, ready_count, .. } = &*self.inner;
+            let name = format!("the {language} runtime");
+            let maker = Arc::new(Maker::new(name, engine, &component, *ready_count)?);
+            let worker = (*ready_count > 0)
+                .then(|| tokio::spawn(Arc::clone(&maker).keep_filled()).abort_handle());
+            Ok(Runtime { maker, worker })
+        })
+        .await
+    }
+}
+
+/// What made the guest stop.
+enum End {
+    Returned(wasmtime::Result<Result<Option<String>, wit::Failure>>),
+    OutOfComputeTime,
+    Deadline,
+    Cancelled,
+}
+
+#[derive(Clone, Copy)]
+struct Times {
+    fuel: u64,
+    computed: Duration,
+    wall: Duration,
+}
+
+fn outcome(end: End, limits: &Limits, state: &GuestState, used: Times) -> Outcome {
+    let reached = |kind, limit, used| Outcome::LimitReached {
+        reached: LimitReached { kind, limit, used },
+        exception: None,
+    };
+    match end {
+        End::Cancelled => Outcome::Cancelled,
+        End::Deadline => {
+            reached(LimitKind::Deadline, milliseconds(limits.deadline), milliseconds(used.wall))
+        }
+        End::OutOfComputeTime => reached(
+            LimitKind::ComputeTime,
+            milliseconds(limits.compute_time),
+            milliseconds(used.computed),
+        ),
+        End::Returned(Ok(Ok(value))) => returned_value(value, limits),
+        End::Returned(Ok(Err(failure))) => program_failure(failure, limits, state),
+        End::Returned(Err(error)) => trapped(&error, limits, state, used),
+    }
+}
+
+fn returned_value(value: Option<String>, limits: &Limits) -> Outcome {
+    let Some(text) = value else { return Outcome::Value(None) };
+    let bytes = text.len() as u64;
+    if bytes > limits.output_bytes {
+        return value_too_large(bytes, limits);
+    }
+    // A guest may have replaced its own runtime: what it hands over is checked like anything else.
+    match serde_json::value::RawValue::from_string(text) {
+        Ok(json) => Outcome::Value(Some(json)),
+        Err(error) => Outcome::Failed(Failure::Value(format!("the value is not JSON: {error}"))),
+    }
+}
+
+fn value_too_large(bytes: u64, limits: &Limits) -> Outcome {
+    Outcome::LimitReached {
+        reached: LimitReached { kind: LimitKind::Output, limit: limits.output_bytes, used: bytes },
+        exception: None,
+    }
+}
+
+fn program_failure(failure: wit::Failure, limits: &Limits, state: &GuestState) -> Outcome {
+    match failure {
+        wit::Failure::Syntax(error) => Outcome::Failed(Failure::Syntax(error.into())),
+        wit::Failure::Exception(error) => Outcome::Failed(Failure::Exception(error.into())),
+        wit::Failure::Exit(0) => Outcome::Value(None),
+        wit::Failure::Exit(status) => Outcome::Failed(Failure::Exit(status)),
+        wit::Failure::Value(why) => Outcome::Failed(Failure::Value(why)),
+        wit::Failure::ValueTooLarge(bytes) => value_too_large(bytes, limits),
+        wit::Failure::Memory(error) => {
+            Outcome::LimitReached { reached: memory_reached(state), exception: Some(error.into()) }
+        }
+        wit::Failure::Recursion((error, depth)) => Outcome::LimitReached {
+            reached: LimitReached { kind: LimitKind::Stack, limit: depth, used: depth },
+            exception: Some(error.into()),
+        },
+        wit::Failure::Call(call) => call_failure(call),
+    }
+}
+
+fn call_failure(call: wit::UncaughtCall) -> Outcome {
+    let exhausted = match call.limit_name.as_deref() {
+        Some("tool_calls") => Some(LimitKind::ToolCalls),
+        Some("argument") => Some(LimitKind::Argument),
+        Some("answer") => Some(LimitKind::Answer),
+        _ => None,
+    };
+    match exhausted {
+        Some(kind) => Outcome::LimitReached {
+            reached: LimitReached { kind, limit: call.limit, used: call.used },
+            exception: Some(call.exception.into()),
+        },
+        None => Outcome::Failed(Failure::Call {
+            tool: call.tool,
+            kind: call.kind,
+            exception: call.exception.into(),
+        }),
+    }
+}
+
+/// Finds out why the guest was stopped from inside.
+fn trapped(error: &wasmtime::Error, limits: &Limits, state: &GuestState, used: Times) -> Outcome {
+    let limit = |reached| Outcome::LimitReached { reached, exception: None };
+    if let Some(reached) = error.downcast_ref::<LimitReached>() {
+        return limit(*reached);
+    }
+    if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
+        return match status {
+            0 => Outcome::Value(None),
+            status => Outcome::Failed(Failure::Exit(*status)),
+        };
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => {
+            limit(LimitReached { kind: LimitKind::Fuel, limit: limits.fuel, used: used.fuel })
+        }
+        Some(Trap::StackOverflow) => limit(LimitReached {
+            kind: LimitKind::Stack,
+            limit: Limits::STACK_BYTES,
+            used: Limits::STACK_BYTES,
+        }),
+        // A language runtime that cannot get memory for its own needs gives up by trapping.
+        Some(_) if state.limiter.refused_bytes().is_some() => limit(memory_reached(state)),
+        _ => Outcome::Trapped(format!("{error:#}")),
+    }
+}
+
+fn memory_reached(state: &GuestState) -> LimitReached {
+    let limiter = &state.limiter;
+    LimitReached {
+        kind: LimitKind::Memory,
+        limit: limiter.limit_bytes(),
+        // Python gives up some wishes by itself, without asking us: then what it has is all we know.
+        used: limiter.refused_bytes().unwrap_or(limiter.peak_bytes()),
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<wit::Uncaught> for Exception {
+    fn from(error: wit::Uncaught) -> Self {
+        Self { class: error.class, message: error.message, traceback: error.traceback }
+    }
+}

@@ -1,0 +1,28 @@
+//! Runs a guest in a WebAssembly sandbox of its own, and bounds it. wasmtime lives here and nowhere
+//! else; nothing here knows of MCP, of connections or of credentials.
+//!
+//! A guest sees its imports (`imports/`, the WIT in `guest-sdk/wit`) and nothing more. One instance
+//! serves one run and is dropped with it, so a guest that traps leaves nothing to the next.
+
+mod bindings;
+mod cache;
+mod calls;
+mod clock;
+mod console;
+mod engine;
+mod error;
+mod execution;
+mod imports;
+mod limiter;
+mod meter;
+mod ready;
+mod runtimes;
+mod state;
+
+pub use cache::Cache;
+pub use calls::{CallRequest, RunCalls};
+pub use console::{Printed, Stream};
+pub use error::{Exception, Failure, Outcome, SandboxError};
+pub use execution::{Execution, Program, Sandbox, Surroundings};
+pub use runtimes::{CachedRuntime, Language, Progress};
+pub use state::GuestDirectory;

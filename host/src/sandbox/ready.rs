@@ -1,0 +1,114 @@
+//! Instances made ready before they are asked for. A ready instance has never run anything; a run
+//! takes one, uses it up and drops it, and a worker makes the next.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+use wasmtime::Store;
+use wasmtime::component::{Component, InstancePre};
+
+use super::bindings::{ScriptRuntime, ScriptRuntimePre};
+use super::engine::SandboxEngine;
+use super::error::SandboxError;
+use super::meter::YIELD_INTERVAL_FUEL;
+use super::state::GuestState;
+
+/// Fuel for making an instance: its start functions only.
+const START_FUEL: u64 = 1_000_000_000;
+
+/// A guest that waits for its run.
+pub(super) struct Ready {
+    pub(super) store: Store<GuestState>,
+    pub(super) guest: ScriptRuntime,
+}
+
+/// Makes instances of one language runtime, some of them ahead of time.
+pub(super) struct Maker {
+    name: String,
+    engine: wasmtime::Engine,
+    prepared: ScriptRuntimePre<GuestState>,
+    shelf: Mutex<VecDeque<Ready>>,
+    shelf_size: usize,
+    taken: Notify,
+}
+
+impl Maker {
+    /// # Errors
+    /// The component asks for something that we do not offer; the cause names it.
+    pub(super) fn new(
+        name: String,
+        engine: &SandboxEngine,
+        component: &Component,
+        shelf_size: usize,
+    ) -> Result<Self, SandboxError> {
+        let prepared: Result<InstancePre<GuestState>, _> = engine.linker.instantiate_pre(component);
+        let prepared = prepared
+            .and_then(ScriptRuntimePre::new)
+            .map_err(|source| SandboxError::Component { name: name.clone(), source })?;
+        Ok(Self {
+            name,
+            engine: engine.engine.clone(),
+            prepared,
+            shelf: Mutex::new(VecDeque::with_capacity(shelf_size)),
+            shelf_size,
+            taken: Notify::new(),
+        })
+    }
+
+    /// An instance, from the shelf if there is one.
+    ///
+    /// # Errors
+    /// There is no room for another guest.
+    pub(super) async fn take(&self) -> Result<Ready, SandboxError> {
+        let ready = self.lock().pop_front();
+        if let Some(ready) = ready {
+            self.taken.notify_one();
+            return Ok(ready);
+        }
+        self.make().await
+    }
+
+    async fn make(&self) -> Result<Ready, SandboxError> {
+        let failed = |source| SandboxError::Instantiate { name: self.name.clone(), source };
+        let mut store = Store::new(&self.engine, GuestState::idle());
+        store.limiter(|state| &mut state.limiter);
+        store.set_fuel(START_FUEL).map_err(failed)?;
+        store.fuel_async_yield_interval(Some(YIELD_INTERVAL_FUEL)).map_err(failed)?;
+        let guest = self.prepared.instantiate_async(&mut store).await.map_err(failed)?;
+        Ok(Ready { store, guest })
+    }
+
+    /// How many instances are ready now.
+    pub(super) fn ready_count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Fills the shelf once.
+    ///
+    /// # Errors
+    /// There is no room for another guest.
+    pub(super) async fn fill(&self) -> Result<(), SandboxError> {
+        while self.ready_count() < self.shelf_size {
+            let ready = self.make().await?;
+            self.lock().push_back(ready);
+        }
+        Ok(())
+    }
+
+    /// Keeps the shelf full for ever. Dropping the future leaves the shelf as it is.
+    pub(super) async fn keep_filled(self: Arc<Self>) {
+        loop {
+            if let Err(error) = self.fill().await {
+                // Every place is taken. The next run that ends makes room, and the run after it
+                // wakes us.
+                tracing::debug!(%error, "cannot make an instance ahead of time");
+            }
+            self.taken.notified().await;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Ready>> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

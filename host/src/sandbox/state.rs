@@ -1,0 +1,134 @@
+//! What a store holds while a guest lives in it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+use tokio::sync::mpsc;
+use wasmtime::component::ResourceTable;
+use wasmtime::{StoreContext, StoreContextMut};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::calls::{NoCalls, RunCalls};
+use super::clock::RunClock;
+use super::console::{Console, Printed};
+use super::error::SandboxError;
+use super::imports::stdio::WasiOutput;
+use super::limiter::MemoryLimiter;
+use crate::limits::Limits;
+use crate::sandbox::console::Stream;
+
+/// A directory of the host that a guest sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestDirectory {
+    /// Where it is.
+    pub host: PathBuf,
+    /// Where the guest sees it.
+    pub guest: String,
+    /// Refuse everything that writes.
+    pub read_only: bool,
+}
+
+/// The store's data: everything that an import may touch.
+pub(super) struct GuestState {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub(super) limiter: MemoryLimiter,
+    pub(super) calls: Box<dyn RunCalls>,
+    pub(super) console: Arc<std::sync::Mutex<Console>>,
+    pub(super) clock: Arc<RunClock>,
+    /// The fuel that the run started with; what is missing of it was used.
+    pub(super) fuel: u64,
+    /// The longest arguments that are worth copying out of the guest.
+    pub(super) argument_bytes: u64,
+}
+
+/// What makes one run's surroundings different from another's.
+pub(super) struct Surroundings {
+    pub(super) limits: Limits,
+    pub(super) calls: Box<dyn RunCalls>,
+    pub(super) live: Option<mpsc::Sender<Printed>>,
+    pub(super) directories: Vec<GuestDirectory>,
+    pub(super) seed: u64,
+    pub(super) repeatable: bool,
+}
+
+impl GuestState {
+    /// The state in which an instance waits for its run: it can do nothing.
+    pub(super) fn idle() -> Self {
+        Self {
+            wasi: WasiCtxBuilder::new().build(),
+            table: ResourceTable::new(),
+            limiter: MemoryLimiter::new(Limits::MAX_MEMORY_BYTES),
+            calls: Box::new(NoCalls),
+            console: Arc::new(std::sync::Mutex::new(Console::new(0, None))),
+            clock: Arc::new(RunClock::start(true)),
+            fuel: 0,
+            argument_bytes: 0,
+        }
+    }
+
+    /// Gives the instance its run. The limits on fuel and copies are the store's and set there.
+    ///
+    /// # Errors
+    /// A directory cannot be opened.
+    pub(super) fn adopt(&mut self, run: Surroundings) -> Result<(), SandboxError> {
+        self.console =
+            Arc::new(std::sync::Mutex::new(Console::new(run.limits.output_bytes, run.live)));
+        let mut wasi = WasiCtxBuilder::new();
+        for directory in &run.directories {
+            let access = if directory.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+            wasi.preopened_dir(&directory.host, &directory.guest, access).map_err(|source| {
+                SandboxError::Directory { path: directory.host.clone(), source }
+            })?;
+        }
+        // Three streams from one seed: what one consumer draws does not shift the others.
+        let stream = |number: u64| {
+            let mut rng = ChaCha20Rng::seed_from_u64(run.seed);
+            rng.set_stream(number);
+            rng
+        };
+        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+        wasi.secure_random(stream(0));
+        wasi.insecure_random(stream(1));
+        wasi.insecure_random_seed(u128::from(run.seed));
+        wasi.stdout(WasiOutput::new(Stream::Stdout, &self.console));
+        wasi.stderr(WasiOutput::new(Stream::Stderr, &self.console));
+        self.wasi = wasi.build();
+        self.limiter.set_limit(run.limits.memory_bytes);
+        self.calls = run.calls;
+        self.clock = Arc::new(RunClock::start(run.repeatable));
+        self.fuel = run.limits.fuel;
+        self.argument_bytes = run.limits.argument_bytes;
+        Ok(())
+    }
+}
+
+impl GuestState {
+    pub(super) fn lock_console(&self) -> std::sync::MutexGuard<'_, Console> {
+        // A panic while the lock was held left at worst a piece of output uncounted.
+        self.console.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// The fuel that the run has used so far. Exact inside a host call: compiled code writes its
+/// counter back before it leaves.
+pub(super) fn fuel_used(store: &StoreContextMut<'_, GuestState>) -> u64 {
+    used(store.get_fuel().unwrap_or(0), store.data().fuel)
+}
+
+/// As [`fuel_used`], from outside the guest.
+pub(super) fn fuel_used_by(store: &StoreContext<'_, GuestState>) -> u64 {
+    used(store.get_fuel().unwrap_or(0), store.data().fuel)
+}
+
+fn used(left: u64, at_start: u64) -> u64 {
+    at_start.saturating_sub(left)
+}

@@ -1,0 +1,113 @@
+"""`sys.stdout`, `sys.stderr` and `sys.stdin` of a run.
+
+The streams are made at build time and live in the snapshot. They keep the order across both streams
+and bound nothing: how much a run may print is the host's to say.
+"""
+
+import io
+import json
+import sys
+
+from . import host
+
+
+class _Writer(io.RawIOBase):
+    """The bottom of a stream: bytes go to the host as they come."""
+
+    def __init__(self, to: object, name: str) -> None:
+        self._to = to
+        self.name = name
+        self.mode = "wb"
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        chunk = bytes(data)
+        host.write(self._to, chunk)
+        return len(chunk)
+
+
+class _StderrWriter(_Writer):
+    """Standard error is not buffered, so all that may be waiting is an unfinished line on stdout."""
+
+    def write(self, data: object) -> int:
+        flush()
+        return super().write(data)
+
+
+class _NoInput(io.TextIOBase):
+    """Standard input of a run that was given no input."""
+
+    name = "<stdin>"
+    encoding = "utf-8"
+    errors = "strict"
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> str:
+        return ""
+
+    def readline(self, size: int = -1, /) -> str:
+        raise EOFError("this run has no input: pass one with --input")
+
+    def readlines(self, hint: int = -1, /) -> list[str]:
+        return []
+
+    def __next__(self) -> str:
+        raise StopIteration
+
+
+STDOUT = io.TextIOWrapper(
+    io.BufferedWriter(_Writer(host.STDOUT, "<stdout>")),
+    encoding="utf-8",
+    errors="backslashreplace",
+    newline="\n",
+    line_buffering=True,
+)
+# Over the raw writer, as under `python -u`: each write is sent at once, so nothing has to be compared
+# with stdout's buffer to know which came first.
+STDERR = io.TextIOWrapper(
+    _StderrWriter(host.STDERR, "<stderr>"),
+    encoding="utf-8",
+    errors="backslashreplace",
+    newline="\n",
+    write_through=True,
+)
+STDOUT.mode = STDERR.mode = "w"
+_NO_INPUT = _NoInput()
+
+
+def flush() -> None:
+    """Sends an unfinished line. Called before everything that lets time pass."""
+    try:
+        STDOUT.flush()
+    except ValueError:
+        pass  # The program closed or detached it; what was in it is gone by its own wish.
+
+
+def attach(input_json: str | None) -> object:
+    """Gives the run its three streams and returns the run's input as a value."""
+    sys.stdout = sys.__stdout__ = STDOUT
+    sys.stderr = sys.__stderr__ = STDERR
+    if input_json is None:
+        sys.stdin = sys.__stdin__ = _NO_INPUT
+        return None
+    value = json.loads(input_json)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # A buffer underneath, because programs that read numbers quickly use `sys.stdin.buffer`.
+    encoded = io.BytesIO(text.encode("utf-8", "replace"))
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(encoded, encoding="utf-8", newline="\n")
+    return value
+
+
+def finish() -> None:
+    """Sends what is left, also from streams that the program put in place of ours."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not STDOUT and stream is not STDERR:
+            try:
+                stream.flush()
+            except Exception:
+                pass  # It may be anything; its failure to flush is not the run's failure.
+    flush()

@@ -1,0 +1,125 @@
+"""Exceptions as the program's author should see them: CPython's own words, and only the program's frames.
+
+Never raises, whatever the exception's methods do, except for memory.
+"""
+
+import linecache
+import sys
+import traceback
+
+from wit_world.exports.script import Uncaught
+
+#: The name under which the running program was compiled. Frames of other files are not shown.
+program_name = ""
+
+_PLACELESS = {"builtins", "__main__"}
+
+
+def remember(name: str, source: str) -> None:
+    """Lets tracebacks and `inspect.getsource` find the program's lines."""
+    global program_name
+    program_name = name
+    # With no modification time, `linecache.checkcache` leaves the entry alone.
+    linecache.cache[name] = (len(source), None, _lines(source), name)
+
+
+def uncaught(error: BaseException) -> Uncaught:
+    """The exception as the WIT wants it."""
+    return Uncaught(class_name(type(error)), clean(_message(error)), clean(text(error)))
+
+
+def syntax(error: SyntaxError) -> Uncaught:
+    """A program that does not compile, as CPython prints it: place, line and caret, and no traceback."""
+    if error.text is None and error.lineno is not None and error.filename == program_name:
+        # Errors found after parsing come without their line, as the source is no file.
+        error.text = linecache.getline(program_name, error.lineno) or None
+    shown = "".join(traceback.TracebackException(type(error), error, None).format_exception_only())
+    return Uncaught(class_name(type(error)), clean(error.msg or ""), clean(shown))
+
+
+def text(error: BaseException) -> str:
+    """The whole traceback with its chain of causes."""
+    try:
+        _explain(error)
+        # Frames of other files are cut before they are formatted: a deep one may have thousands.
+        _keep_own_frames(error, set())
+        shown = traceback.TracebackException(type(error), error, error.__traceback__)
+        _keep_own_summaries(shown)
+        return "".join(shown.format())
+    except MemoryError:
+        raise
+    except Exception:
+        return f"Traceback (most recent call last):\n{class_name(type(error))}: {_message(error)}\n"
+
+
+def class_name(kind: type) -> str:
+    """The class as the program would name it."""
+    try:
+        module, name = str(kind.__module__), kind.__qualname__
+    except Exception:
+        return "Exception"
+    return name if module in _PLACELESS else f"{module}.{name}"
+
+
+def clean(shown: str) -> str:
+    """Text that can cross the component's boundary: no half of a surrogate pair."""
+    if shown.isascii():
+        return shown
+    return shown.encode("utf-8", "backslashreplace").decode()
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except MemoryError:
+        raise
+    except Exception:
+        return "<exception str() failed>"
+
+
+def _lines(source: str) -> list[str]:
+    # Not `splitlines`, which also splits at form feeds and the like, where Python's lines do not end.
+    return [line + "\n" for line in source.split("\n")]
+
+
+def _linked(error: BaseException) -> list[BaseException]:
+    linked = [error.__cause__, error.__context__]
+    if isinstance(error, BaseExceptionGroup):
+        linked.extend(error.exceptions)
+    return [other for other in linked if other is not None]
+
+
+def _keep_own_frames(error: BaseException, seen: set[int]) -> None:
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        kept, step = [], one.__traceback__
+        while step is not None:
+            if step.tb_frame.f_code.co_filename == program_name:
+                kept.append(step)
+            step = step.tb_next
+        for index, own in enumerate(kept):
+            own.tb_next = kept[index + 1] if index + 1 < len(kept) else None
+        # Not by assignment: the class may be a frozen dataclass.
+        BaseException.__traceback__.__set__(one, kept[0] if kept else None)
+        waiting.extend(_linked(one))
+
+
+def _keep_own_summaries(shown: traceback.TracebackException) -> None:
+    """An exception without any frame of the program still starts like a traceback."""
+    if shown.stack is None or shown.exceptions is None and not shown.stack:
+        shown.stack = traceback.StackSummary()
+
+
+def _explain(error: BaseException) -> None:
+    """Says about a missing module what the program's author can do."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name or getattr(error, "__notes__", None):
+        return
+    top = error.name.partition(".")[0]
+    if top in sys.stdlib_module_names:
+        error.add_note(f"`{top}` is part of Python but not of this sandbox.")
+    else:
+        error.add_note("The sandbox has Python's standard library and `tools`; packages cannot be installed.")
