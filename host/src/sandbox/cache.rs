@@ -52,7 +52,7 @@ impl Seen {
 
 /// How a cached file was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub(super) enum Condition {
     /// It is what was written.
     Sound,
     /// It, or its stamp, is not there.

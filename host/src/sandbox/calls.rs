@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::ids::CallId;
+use crate::limits::{LimitKind, LimitReached};
 use crate::tool::{CallAnswer, CallError, ToolDescription};
 
 /// What a guest asks for.
@@ -39,7 +40,11 @@ pub trait RunCalls: Send + 'static {
     async fn call(&mut self, request: CallRequest) -> CallAnswer;
 
     /// Starts a call. Never blocks; a refusal too comes as a completion.
-    fn start(&mut self, request: CallRequest) -> CallId;
+    ///
+    /// # Errors
+    /// The guest keeps starting calls long after its limit, and the host will not remember more of
+    /// them: the guest has to be stopped.
+    fn start(&mut self, request: CallRequest) -> Result<CallId, LimitReached>;
 
     /// Waits until a started call is complete or the time is over, and takes all completions there
     /// are. Without a timeout and with nothing under way it returns at once.
@@ -73,8 +78,8 @@ impl RunCalls for NoCalls {
         Err(CallError::UnknownTool(format!("no tool `{}` is granted to this run", request.name)))
     }
 
-    fn start(&mut self, _request: CallRequest) -> CallId {
-        CallId(0)
+    fn start(&mut self, _request: CallRequest) -> Result<CallId, LimitReached> {
+        Err(LimitReached { kind: LimitKind::ToolCalls, limit: 0, used: 1 })
     }
 
     async fn wait(&mut self, timeout: Option<Duration>) -> Vec<(CallId, CallAnswer)> {

@@ -3,28 +3,10 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::events::{RunEvent, Stream};
 use crate::limits::{LimitKind, LimitReached, Limits};
-
-/// Which stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-/// A piece of output as the guest wrote it. Pieces need not end at a character's boundary.
-#[derive(Clone, Debug)]
-pub struct Printed {
-    /// Where it was written to.
-    pub to: Stream,
-    /// What was written.
-    pub bytes: Bytes,
-}
 
 /// Keeps the first and the last part of what both streams carry, `limit` bytes together, and stops
 /// a run that writes [`Limits::OUTPUT_FLOOD_FACTOR`] times as much.
@@ -36,11 +18,11 @@ pub(super) struct Console {
     tail: Kept,
     dropped_stdout: u64,
     dropped_stderr: u64,
-    live: Option<mpsc::Sender<Printed>>,
+    live: Option<mpsc::Sender<RunEvent>>,
 }
 
 impl Console {
-    pub(super) fn new(limit: u64, live: Option<mpsc::Sender<Printed>>) -> Self {
+    pub(super) fn new(limit: u64, live: Option<mpsc::Sender<RunEvent>>) -> Self {
         Self {
             limit,
             written: 0,
@@ -59,11 +41,12 @@ impl Console {
     /// The run wrote more than the hard bound; the guest has to be stopped.
     pub(super) fn write(
         &mut self,
-        piece: &Printed,
-    ) -> Result<Option<mpsc::Sender<Printed>>, LimitReached> {
-        self.allow(piece.bytes.len() as u64)?;
-        self.written += piece.bytes.len() as u64;
-        self.keep(piece.to, &piece.bytes);
+        to: Stream,
+        bytes: &[u8],
+    ) -> Result<Option<mpsc::Sender<RunEvent>>, LimitReached> {
+        self.allow(bytes.len() as u64)?;
+        self.written += bytes.len() as u64;
+        self.keep(to, bytes);
         Ok(self.live.clone())
     }
 
@@ -81,7 +64,7 @@ impl Console {
     }
 
     /// Where pieces are passed on to while the run goes on, if anybody reads.
-    pub(super) fn live(&self) -> Option<mpsc::Sender<Printed>> {
+    pub(super) fn live(&self) -> Option<mpsc::Sender<RunEvent>> {
         self.live.clone()
     }
 
@@ -185,8 +168,7 @@ mod tests {
     use super::*;
 
     fn write(console: &mut Console, to: Stream, text: &str) -> Result<(), LimitReached> {
-        let piece = Printed { to, bytes: Bytes::copy_from_slice(text.as_bytes()) };
-        console.write(&piece).map(drop)
+        console.write(to, text.as_bytes()).map(drop)
     }
 
     #[test]

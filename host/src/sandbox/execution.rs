@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use wasmtime::{AsContext, Trap};
@@ -12,14 +12,13 @@ use wasmtime_wasi::I32Exit;
 
 use super::bindings::exports::toolcell::guest::script as wit;
 use super::cache::Cache;
-use super::calls::RunCalls;
-use super::console::{Printed, Stream};
 use super::engine::SandboxEngine;
 use super::error::{Exception, Failure, Outcome, SandboxError};
 use super::meter::{Meter, Metered};
 use super::ready::{Maker, Ready};
 use super::runtimes::{CachedRuntime, Language, Runtimes};
-use super::state::{self, GuestDirectory, GuestState, fuel_used_by};
+use super::state::{GuestState, Surroundings, fuel_used_by};
+use crate::events::Stream;
 use crate::limits::{LimitKind, LimitReached, Limits, Usage};
 
 /// What a guest may hand over in one piece beside its value: error texts, names.
@@ -67,22 +66,6 @@ pub struct Program {
     pub allowed_imports: Option<Vec<String>>,
 }
 
-/// What makes one execution's surroundings different from another's.
-pub struct Surroundings {
-    /// Its ceilings.
-    pub limits: Limits,
-    /// The tools it sees.
-    pub calls: Box<dyn RunCalls>,
-    /// Where its output is passed on to while it runs. A reader that is slow slows the run down.
-    pub live: Option<mpsc::Sender<Printed>>,
-    /// The directories it sees.
-    pub directories: Vec<GuestDirectory>,
-    /// Where its randomness comes from.
-    pub seed: u64,
-    /// Start the clock at a fixed instant and let waits take the time they were asked to take.
-    pub repeatable: bool,
-}
-
 /// How an execution ended and what it used.
 #[derive(Debug)]
 pub struct Execution {
@@ -127,6 +110,14 @@ impl Sandbox {
         self.runtimes().list(thorough)
     }
 
+    /// Removes built runtimes from the cache: those that are stale, or all. Says which.
+    ///
+    /// # Errors
+    /// One cannot be removed.
+    pub fn remove_runtimes(&self, all: bool) -> Result<Vec<CachedRuntime>, SandboxError> {
+        self.runtimes().remove(all)
+    }
+
     /// Runs a program to its end, whatever that is.
     ///
     /// Cancel-safe: dropping the future drops the guest and cancels its calls. `cancel` does the
@@ -150,14 +141,7 @@ impl Sandbox {
         store.set_fuel(limits.fuel).map_err(failed)?;
         let handed_over = limits.output_bytes.saturating_add(HANDED_OVER_BYTES);
         store.set_hostcall_fuel(usize::try_from(handed_over).unwrap_or(usize::MAX));
-        store.data_mut().adopt(state::Surroundings {
-            limits: surroundings.limits,
-            calls: surroundings.calls,
-            live: surroundings.live,
-            directories: surroundings.directories,
-            seed: surroundings.seed,
-            repeatable: surroundings.repeatable,
-        })?;
+        store.data_mut().adopt(surroundings)?;
 
         let program = wit::Program {
             name: program.name,

@@ -21,8 +21,7 @@ mod state;
 
 pub use cache::Cache;
 pub use calls::{CallRequest, RunCalls};
-pub use console::{Printed, Stream};
 pub use error::{Exception, Failure, Outcome, SandboxError};
-pub use execution::{Execution, Program, Sandbox, Surroundings};
+pub use execution::{Execution, Program, Sandbox};
 pub use runtimes::{CachedRuntime, Language, Progress};
-pub use state::GuestDirectory;
+pub use state::{GuestDirectory, Surroundings};

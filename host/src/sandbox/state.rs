@@ -12,12 +12,12 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::calls::{NoCalls, RunCalls};
 use super::clock::RunClock;
-use super::console::{Console, Printed};
+use super::console::Console;
 use super::error::SandboxError;
 use super::imports::stdio::WasiOutput;
 use super::limiter::MemoryLimiter;
+use crate::events::{RunEvent, Stream};
 use crate::limits::Limits;
-use crate::sandbox::console::Stream;
 
 /// A directory of the host that a guest sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,14 +44,20 @@ pub(super) struct GuestState {
     pub(super) argument_bytes: u64,
 }
 
-/// What makes one run's surroundings different from another's.
-pub(super) struct Surroundings {
-    pub(super) limits: Limits,
-    pub(super) calls: Box<dyn RunCalls>,
-    pub(super) live: Option<mpsc::Sender<Printed>>,
-    pub(super) directories: Vec<GuestDirectory>,
-    pub(super) seed: u64,
-    pub(super) repeatable: bool,
+/// What makes one execution's surroundings different from another's.
+pub struct Surroundings {
+    /// Its ceilings.
+    pub limits: Limits,
+    /// The tools it sees.
+    pub calls: Box<dyn RunCalls>,
+    /// Where its output is passed on to while it runs. A reader that is slow slows the run down.
+    pub live: Option<mpsc::Sender<RunEvent>>,
+    /// The directories it sees.
+    pub directories: Vec<GuestDirectory>,
+    /// Where its randomness comes from.
+    pub seed: u64,
+    /// Start the clock at a fixed instant and let waits take the time they were asked to take.
+    pub repeatable: bool,
 }
 
 impl GuestState {

@@ -8,7 +8,8 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-use crate::sandbox::console::{Console, Printed, Stream};
+use crate::events::{RunEvent, Stream};
+use crate::sandbox::console::Console;
 
 /// The most that one write may carry.
 const MAX_WRITE_BYTES: usize = 64 << 10;
@@ -61,11 +62,11 @@ impl Pollable for WasiOutput {
 
 impl OutputStream for WasiOutput {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let piece = Printed { to: self.to, bytes };
-        let live = self.lock().write(&piece).map_err(|limit| StreamError::Trap(limit.into()))?;
+        let written = self.lock().write(self.to, &bytes);
+        let live = written.map_err(|limit| StreamError::Trap(limit.into()))?;
         if let Some(live) = live {
             // `check_write` saw room. A run writes from one place at a time, so there still is.
-            let _ = live.try_send(piece);
+            let _ = live.try_send(RunEvent::Printed { to: self.to, bytes });
         }
         Ok(())
     }

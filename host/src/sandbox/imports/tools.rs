@@ -51,7 +51,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     )?;
     tools.func_wrap("start", |mut store: Store<'_>, (name, arguments): (WasmStr, WasmStr)| {
         let request = request(&store, &name, &arguments)?;
-        Ok((store.data_mut().calls.start(request).0,))
+        Ok((store.data_mut().calls.start(request)?.0,))
     })?;
     tools.func_wrap_async("wait", |mut store: Store<'_>, (timeout,): (Option<u64>,)| {
         Box::new(async move {

@@ -137,6 +137,22 @@ impl Runtimes<'_> {
         self.cache.path(id(language)).join(name)
     }
 
+    /// Removes what is stale, or everything, and says what that was.
+    pub(super) fn remove(&self, all: bool) -> Result<Vec<CachedRuntime>, SandboxError> {
+        let _alone = self.cache.lock()?;
+        let mut removed = self.list(false);
+        removed.retain(|runtime| all || !runtime.current);
+        for runtime in &removed {
+            let path = &runtime.folder;
+            std::fs::remove_dir_all(path).map_err(|source| SandboxError::Cache {
+                action: "remove",
+                path: path.clone(),
+                source,
+            })?;
+        }
+        Ok(removed)
+    }
+
     /// What the cache has. With `thorough` every file's content is checked.
     pub(super) fn list(&self, thorough: bool) -> Vec<CachedRuntime> {
         let mut found = Vec::new();

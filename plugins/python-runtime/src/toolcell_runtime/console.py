@@ -24,16 +24,28 @@ class _Writer(io.RawIOBase):
 
     def write(self, data: object) -> int:
         chunk = bytes(data)
-        host.write(self._to, chunk)
+        if chunk:
+            host.write(self._to, chunk)
         return len(chunk)
 
 
-class _StderrWriter(_Writer):
-    """Standard error is not buffered, so all that may be waiting is an unfinished line on stdout."""
+class _StdoutWriter(_Writer):
+    """What stderr still holds when stdout is sent was written before it: see `_Stderr`."""
 
     def write(self, data: object) -> int:
-        flush()
+        _flush(STDERR)
         return super().write(data)
+
+
+class _Stderr(io.TextIOWrapper):
+    """Sends what stdout holds before it takes anything, so that stdout holds only what came later.
+
+    Only this stream pays for the order: a `print` to stdout stays in C.
+    """
+
+    def write(self, text: str, /) -> int:
+        _flush(STDOUT)
+        return super().write(text)
 
 
 class _NoInput(io.TextIOBase):
@@ -59,32 +71,27 @@ class _NoInput(io.TextIOBase):
         raise StopIteration
 
 
-STDOUT = io.TextIOWrapper(
-    io.BufferedWriter(_Writer(host.STDOUT, "<stdout>")),
-    encoding="utf-8",
-    errors="backslashreplace",
-    newline="\n",
-    line_buffering=True,
-)
-# Over the raw writer, as under `python -u`: each write is sent at once, so nothing has to be compared
-# with stdout's buffer to know which came first.
-STDERR = io.TextIOWrapper(
-    _StderrWriter(host.STDERR, "<stderr>"),
-    encoding="utf-8",
-    errors="backslashreplace",
-    newline="\n",
-    write_through=True,
-)
+_STYLE = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n", "line_buffering": True}
+STDOUT = io.TextIOWrapper(io.BufferedWriter(_StdoutWriter(host.STDOUT, "<stdout>")), **_STYLE)
+STDERR = _Stderr(io.BufferedWriter(_Writer(host.STDERR, "<stderr>")), **_STYLE)
 STDOUT.mode = STDERR.mode = "w"
 _NO_INPUT = _NoInput()
 
 
 def flush() -> None:
-    """Sends an unfinished line. Called before everything that lets time pass."""
+    """Sends unfinished lines. Called before everything that lets time pass."""
     try:
         STDOUT.flush()
+        STDERR.flush()
     except ValueError:
-        pass  # The program closed or detached it; what was in it is gone by its own wish.
+        pass  # The program closed or detached one; what was in it is gone by its own wish.
+
+
+def _flush(stream: io.TextIOWrapper) -> None:
+    try:
+        stream.flush()
+    except ValueError:
+        pass  # As above.
 
 
 def attach(input_json: str | None) -> object:
@@ -110,4 +117,5 @@ def finish() -> None:
                 stream.flush()
             except Exception:
                 pass  # It may be anything; its failure to flush is not the run's failure.
-    flush()
+    _flush(STDOUT)
+    _flush(STDERR)

@@ -165,6 +165,11 @@ def run(main: Coroutine) -> object:
     return Loop().run_until_complete(main)
 
 
+def in_use() -> bool:
+    """Whether the run made a loop or left a call under way."""
+    return bool(_made or calls.under_way)
+
+
 def finish() -> None:
     """Ends every loop of the run and cancels the calls under way."""
     while _made:

@@ -8,14 +8,15 @@ its value is the program's. In every other case the plain way decides.
 """
 
 import ast
+import re
 from types import CodeType
 
 _FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-# A line that starts with one of these starts no statement, or none that can be cut off.
-_NOT_A_START = frozenset(" \t\r\n\f#)]}\\'\"@")
-# Statements of which the last line's expression is no value of the program.
-_COMPOUND = ("for ", "if ", "while ", "with ", "try:", "def ", "class ", "async ", "match ")
-_CONTINUED = ("else:", "elif ", "except", "finally:", "else ", "case ")
+# A line that starts with one of these starts no statement of the module.
+_NOT_A_START = frozenset(" \t\r\n#)]}")
+_CONTINUES = re.compile(r"(?:else|elif|except|finally)\b")
+# Statements that are no expression, whatever they hold.
+_COMPOUND = ("for ", "if ", "while ", "with ", "try:", "def ", "class ", "async ")
 
 
 def compile_program(source: str, name: str) -> list[CodeType]:
@@ -28,8 +29,8 @@ def compile_program(source: str, name: str) -> list[CodeType]:
 
 
 def _cut_as_text(source: str, name: str) -> list[CodeType] | None:
-    # A future statement changes how all that follows is compiled.
-    if "__future__" in source:
+    # A future statement changes how all that follows is compiled; a form feed starts a line without a newline.
+    if "__future__" in source or "\f" in source:
         return None
     start = _last_start(source)
     if start is None:
@@ -54,7 +55,7 @@ def _last_start(source: str) -> int | None:
     end = len(source)
     while end >= 0:
         start = source.rfind("\n", 0, end) + 1
-        if start < end and source[start] not in _NOT_A_START and not source.startswith(_CONTINUED, start):
+        if start < end and source[start] not in _NOT_A_START and not _CONTINUES.match(source, start):
             return start
         end = start - 1
     return None

@@ -67,8 +67,7 @@ class _Tool:
         except (errors.ToolError, AttributeError):
             return False
 
-    @property
-    def __doc__(self) -> str:
+    def documentation(self) -> str:
         about = self.description
         lines = [about.description or about.title or f"The tool `{self.name}`."]
         schema = self.input_schema
@@ -112,6 +111,8 @@ class _Tool:
 class Tool(_Tool):
     # A granted tool as a function: a call waits for the answer.
 
+    __doc__ = property(_Tool.documentation)
+
     def __call__(self, /, *positional: object, **named: object) -> object:
         text = arguments.encode(self, positional, named)
         console.flush()
@@ -127,6 +128,8 @@ class Tool(_Tool):
 
 class AsyncTool(_Tool):
     # A granted tool as a coroutine function: the call starts when the coroutine does.
+
+    __doc__ = property(_Tool.documentation)
 
     async def __call__(self, /, *positional: object, **named: object) -> object:
         text = arguments.encode(self, positional, named)
@@ -191,7 +194,7 @@ class _Resolver:
             message = f"`{where}.{attribute}` could be any of these: {ways}"
         else:
             message = f"no `{attribute}` in `{where}` is granted to this run"
-            if close := nearest(attribute, self.names.by_identifier):
+            if close := nearest(attribute, self.names.listed()):
                 message += f"; did you mean {' or '.join(f'`{name}`' for name in close)}?"
             else:
                 message += f"; granted: {', '.join(self.names.listed()) or 'nothing'}"
@@ -335,4 +338,4 @@ def install() -> None:
     sys.meta_path[:] = [_Finder(), *(finder for finder in sys.meta_path if not isinstance(finder, _Finder))]
 
 
-call.__module__ = "tools"
+call.__module__ = Tool.__module__ = AsyncTool.__module__ = "tools"

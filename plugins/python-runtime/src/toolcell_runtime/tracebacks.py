@@ -12,6 +12,7 @@ from wit_world.exports.script import Uncaught
 #: The name under which the running program was compiled. Frames of other files are not shown.
 program_name = ""
 
+_HEADER = "Traceback (most recent call last):"
 _PLACELESS = {"builtins", "__main__"}
 
 
@@ -43,13 +44,13 @@ def text(error: BaseException) -> str:
         _explain(error)
         # Frames of other files are cut before they are formatted: a deep one may have thousands.
         _keep_own_frames(error, set())
-        shown = traceback.TracebackException(type(error), error, error.__traceback__)
-        _keep_own_summaries(shown)
-        return "".join(shown.format())
+        shown = "".join(traceback.TracebackException(type(error), error, error.__traceback__).format())
+        # CPython leaves the first line out where there are no frames, as for an error on the way out.
+        return shown if _HEADER in shown else f"{_HEADER}\n{shown}"
     except MemoryError:
         raise
     except Exception:
-        return f"Traceback (most recent call last):\n{class_name(type(error))}: {_message(error)}\n"
+        return f"{_HEADER}\n{class_name(type(error))}: {_message(error)}\n"
 
 
 def class_name(kind: type) -> str:
@@ -106,12 +107,6 @@ def _keep_own_frames(error: BaseException, seen: set[int]) -> None:
         # Not by assignment: the class may be a frozen dataclass.
         BaseException.__traceback__.__set__(one, kept[0] if kept else None)
         waiting.extend(_linked(one))
-
-
-def _keep_own_summaries(shown: traceback.TracebackException) -> None:
-    """An exception without any frame of the program still starts like a traceback."""
-    if shown.stack is None or shown.exceptions is None and not shown.stack:
-        shown.stack = traceback.StackSummary()
 
 
 def _explain(error: BaseException) -> None:

@@ -1,0 +1,185 @@
+//! One call through all the steps.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use tokio::time::timeout;
+
+use super::arguments;
+use super::error::queued_too_long;
+use super::run::Shared;
+use crate::events::RunEvent;
+use crate::grants::{Decision, nearest};
+use crate::ids::{CallId, ToolName};
+use crate::journal::EntryKind;
+use crate::limits::{LimitKind, LimitReached};
+use crate::sandbox::CallRequest;
+use crate::tool::{CallAnswer, CallError, ToolDescription};
+
+/// How many similar names an error offers.
+const NEAREST: usize = 3;
+
+/// Takes one call down the road. Cancel-safe: dropped while the upstream works, it cancels the call
+/// there, and the record ends with the request.
+pub(super) async fn make(shared: Arc<Shared>, id: CallId, request: CallRequest) -> CallAnswer {
+    let passed = pass(&shared, id, &request).await;
+    let (tool, arguments) = match passed {
+        Ok(passed) => passed,
+        Err(error) => {
+            let tool = request.name;
+            shared.record_call(&tool, Some((error.kind(), error.message())), Duration::ZERO);
+            shared.journal(EntryKind::Refused { call: id, tool, kind: error.kind() }).await;
+            return Err(error);
+        }
+    };
+    let started = Instant::now();
+    let answer = go_out(&shared, id, &tool.name, arguments).await;
+    let elapsed = started.elapsed();
+    let failure = match &answer {
+        Ok(output) if output.is_error => Some(("tool", output.first_text())),
+        Ok(_) => None,
+        Err(error) => Some((error.kind(), error.message())),
+    };
+    shared.record_call(&request.name, failure, elapsed);
+    let error = failure.map(|(kind, _)| kind);
+    shared.tell(RunEvent::CallEnded { id, tool: tool.name.clone(), error, elapsed }).await;
+    answer
+}
+
+/// Everything that can refuse a call before it leaves.
+async fn pass(
+    shared: &Shared,
+    id: CallId,
+    request: &CallRequest,
+) -> Result<(ToolDescription, Box<RawValue>), CallError> {
+    count(shared, id, request)?;
+    let name = granted_name(shared, &request.name)?;
+    let tool = describe(shared, &name).await?;
+    let arguments = arguments::parse(&request.name, &request.arguments)?;
+    decide(shared, &name, &arguments)?;
+    let arguments = Value::Object(arguments);
+    shared.schemas().check(&tool, &arguments)?;
+    // The guest's own text goes on, not what we read of it: no number loses a digit.
+    let text = RawValue::from_string(request.arguments.clone());
+    let text = text.map_err(|error| CallError::InvalidArguments {
+        path: String::new(),
+        message: format!("arguments of `{}` are not JSON: {error}", request.name),
+    })?;
+    Ok((tool, text))
+}
+
+fn count(shared: &Shared, id: CallId, request: &CallRequest) -> Result<(), CallError> {
+    let limits = shared.limits();
+    let exhausted = |kind, limit, used, message| CallError::Exhausted {
+        reached: LimitReached { kind, limit, used },
+        message,
+    };
+    if id.0 > limits.tool_calls {
+        let limit = limits.tool_calls;
+        return Err(exhausted(
+            LimitKind::ToolCalls,
+            limit,
+            id.0,
+            format!(
+                "this run may make {limit} tool calls and has made them; finish with what there \
+                 is, or start another run"
+            ),
+        ));
+    }
+    if request.argument_bytes > limits.argument_bytes {
+        return Err(exhausted(
+            LimitKind::Argument,
+            limits.argument_bytes,
+            request.argument_bytes,
+            format!(
+                "the arguments of `{}` are {} bytes of JSON and may be {}; send less at once",
+                request.name, request.argument_bytes, limits.argument_bytes
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn granted_name(shared: &Shared, full: &str) -> Result<ToolName, CallError> {
+    let name = ToolName::parse(full).filter(|name| shared.policy().grants(name));
+    let name = name.filter(|name| shared.has_server(name.upstream.as_str()));
+    name.ok_or_else(|| unknown(shared, full))
+}
+
+/// The tool as its server describes it, if the run may see it.
+pub(super) async fn describe(
+    shared: &Shared,
+    name: &ToolName,
+) -> Result<ToolDescription, CallError> {
+    let catalog = shared.catalog(&name.upstream).await?;
+    let found = catalog.tool(&name.tool).cloned();
+    found.ok_or_else(|| unknown(shared, &name.to_string()))
+}
+
+/// What a guest hears of a tool that is not there and of one that is not granted.
+pub(super) fn unknown(shared: &Shared, full: &str) -> CallError {
+    let known = shared.known_names();
+    let near = nearest(full, known.iter().map(String::as_str), NEAREST);
+    let way_out = if near.is_empty() {
+        format!("granted servers: {}", shared.server_names().join(", "))
+    } else {
+        format!("nearest granted: {}", near.join(", "))
+    };
+    CallError::UnknownTool(format!("no tool `{full}` is granted to this run ({way_out})"))
+}
+
+fn decide(
+    shared: &Shared,
+    name: &ToolName,
+    arguments: &Map<String, Value>,
+) -> Result<(), CallError> {
+    match shared.policy().decide(name, arguments) {
+        Decision::Allow => Ok(()),
+        Decision::Deny { reason } => {
+            Err(CallError::Denied(format!("the operator does not allow this call of `{name}`: {reason}")))
+        }
+        Decision::Ask { rule } => Err(CallError::Denied(format!(
+            "this call of `{name}` needs a person's approval (asked by {rule}), and nobody can be \
+             asked in this run"
+        ))),
+    }
+}
+
+/// The call itself, within the run's time and among its concurrent calls.
+async fn go_out(
+    shared: &Shared,
+    id: CallId,
+    name: &ToolName,
+    arguments: Box<RawValue>,
+) -> CallAnswer {
+    let limits = shared.limits();
+    let started = Instant::now();
+    let place = timeout(limits.call_timeout, shared.places().acquire());
+    let Ok(Ok(_place)) = place.await else {
+        return Err(queued_too_long(started.elapsed(), limits.concurrent_calls));
+    };
+    shared
+        .journal(EntryKind::Requested {
+            call: id,
+            tool: name.to_string(),
+            arguments: arguments.get().into(),
+        })
+        .await;
+    shared.tell(RunEvent::CallStarted { id, tool: name.clone() }).await;
+    let left = limits.call_timeout.saturating_sub(started.elapsed());
+    let output = shared.upstreams().call(name, &arguments, left).await?;
+    let size = output.size_bytes() as u64;
+    if size > limits.answer_bytes {
+        return Err(CallError::Exhausted {
+            reached: LimitReached { kind: LimitKind::Answer, limit: limits.answer_bytes, used: size },
+            message: format!(
+                "the answer of `{name}` is {size} bytes and may be {}; ask for less at once, with \
+                 a filter or a page size if the tool has one",
+                limits.answer_bytes
+            ),
+        });
+    }
+    Ok(output)
+}

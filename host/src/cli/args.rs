@@ -1,0 +1,216 @@
+//! The command line, as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::exit::Exit;
+
+/// Runs agent-written code in a WebAssembly sandbox against the tools of MCP servers.
+#[derive(Debug, Parser)]
+#[command(name = "toolcell", version, after_help = Exit::HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The configuration: a toolcell.toml, or an mcpServers JSON as other programs have it
+    /// [default: ./toolcell.toml, then ./.mcp.json]
+    #[arg(long, short = 'f', value_name = "FILE", global = true, env = "TOOLCELL_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Where built runtimes and compiled code are kept [default: the user's cache folder]
+    #[arg(long, value_name = "FOLDER", global = true, env = "TOOLCELL_CACHE_DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// What to log on stderr: error, warn, info, debug, trace, or a filter such as
+    /// "warn,toolcell::upstream=debug"
+    #[arg(long, value_name = "LEVEL", global = true, env = "TOOLCELL_LOG", default_value = "warn")]
+    pub(crate) log: String,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a script in a sandbox of its own
+    Run(RunArgs),
+    /// List the tools of all servers, and what the profile grants
+    Tools(ToolsArgs),
+    /// Call one tool, as a script would
+    Call(CallArgs),
+    /// Print typed stubs of the granted tools, as a model would be shown
+    Stubs(StubsArgs),
+    /// Check that the servers can be used: connect, handshake, list, at least one tool
+    Check(CheckArgs),
+    /// List, build, verify and remove the language runtimes in the cache
+    Runtimes(RuntimesArgs),
+}
+
+/// Which tools are granted.
+#[derive(Debug, Args)]
+pub(crate) struct GrantArgs {
+    /// The profile [default: the configuration's default]
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+
+    /// Grant the tools that match, e.g. "search.*". Without a profile of its own, the
+    /// configuration grants every tool; with this flag, only what matches
+    #[arg(long = "grant", value_name = "PATTERN")]
+    pub(crate) grants: Vec<String>,
+
+    /// Take away the tools that match
+    #[arg(long = "deny", value_name = "PATTERN")]
+    pub(crate) denials: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The script; "-" reads it from stdin
+    #[arg(required_unless_present = "code", conflicts_with = "code")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// The script itself, instead of a file
+    #[arg(long, short, value_name = "CODE")]
+    pub(crate) code: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) grants: GrantArgs,
+
+    /// What the script gets as the variable `inputs`, and as text from input() and sys.stdin
+    #[arg(long, value_name = "JSON")]
+    pub(crate) input: Option<String>,
+
+    /// Let the script see a directory: HOST::GUEST, read-only with ":ro" at the end
+    #[arg(long = "dir", value_name = "HOST::GUEST[:ro]")]
+    pub(crate) directories: Vec<String>,
+
+    /// Make the run repeatable: randomness from this seed, the clock from a fixed instant
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// No summary of calls and usage on stderr
+    #[arg(long, short, conflicts_with = "json")]
+    pub(crate) quiet: bool,
+}
+
+/// Limits other than the profile's.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits [default: the profile's]")]
+pub(crate) struct LimitArgs {
+    /// Units of compute, e.g. 20G
+    #[arg(long, value_name = "N")]
+    pub(crate) fuel: Option<String>,
+    /// Time inside the script, waiting not counted, e.g. 10s
+    #[arg(long, value_name = "TIME")]
+    pub(crate) compute_time: Option<String>,
+    /// Time in all, e.g. 2m
+    #[arg(long, value_name = "TIME")]
+    pub(crate) deadline: Option<String>,
+    /// Memory, the interpreter's own included, e.g. 256MiB
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Tool calls
+    #[arg(long, value_name = "N")]
+    pub(crate) tool_calls: Option<String>,
+    /// Time of one call, e.g. 30s
+    #[arg(long, value_name = "TIME")]
+    pub(crate) call_timeout: Option<String>,
+    /// Output that is kept, and the value's size, e.g. 256KiB
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) output: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ToolsArgs {
+    /// Only these servers
+    pub(crate) servers: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) grants: GrantArgs,
+
+    /// Print JSON, schemas included
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CallArgs {
+    /// The tool, SERVER.TOOL
+    #[arg(value_name = "SERVER.TOOL")]
+    pub(crate) tool: String,
+
+    /// Its arguments, a JSON object
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub(crate) args: String,
+
+    #[command(flatten)]
+    pub(crate) grants: GrantArgs,
+
+    /// Print the whole answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StubsArgs {
+    /// Only these servers
+    pub(crate) servers: Vec<String>,
+
+    /// The language
+    #[arg(long, value_enum, default_value = "python")]
+    pub(crate) lang: StubLanguage,
+
+    #[command(flatten)]
+    pub(crate) grants: GrantArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum StubLanguage {
+    /// A .pyi file per server
+    Python,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Only these servers
+    pub(crate) servers: Vec<String>,
+
+    /// The time for all checks together, which run at once
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    pub(crate) timeout: String,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RuntimesArgs {
+    #[command(subcommand)]
+    pub(crate) action: Option<RuntimesAction>,
+
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum RuntimesAction {
+    /// List what the cache has (the default)
+    List,
+    /// Build and compile what is missing or stale
+    Build,
+    /// Check every cached file's content; what is corrupt is rebuilt at its next use
+    Verify,
+    /// Remove what is stale
+    Remove {
+        /// Remove everything
+        #[arg(long)]
+        all: bool,
+    },
+}

@@ -1,0 +1,268 @@
+//! `toolcell run`
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use toolcell::events::{RunEvent, Stream};
+use toolcell::runs::{ErrorKind, RunReport};
+use toolcell::sandbox::GuestDirectory;
+use toolcell::{Host, Script};
+
+use super::args::{Cli, LimitArgs, RunArgs};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::setup;
+
+/// How long connections may take to end in good order after a run.
+const CLOSING: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(cli: &Cli, args: &RunArgs) -> Result<Exit, Failure> {
+    let done = start(cli, args).await;
+    if let (true, Err(failure)) = (args.json, &done) {
+        print_failure_as_json(failure);
+        return Ok(failure.exit());
+    }
+    done
+}
+
+async fn start(cli: &Cli, args: &RunArgs) -> Result<Exit, Failure> {
+    let script = script(args)?;
+    let config = setup::config(cli)?;
+    let profile = setup::profile(&config, &args.grants, limits(&args.limits))?;
+    let host = setup::host(cli, config)?;
+    setup::until_cancelled(async {
+        Ok(host.prepare(script.language(), setup::progress).await?)
+    })
+    .await?;
+    let mut run = host.start_with(&profile, script)?;
+
+    let cancel = run.cancellation();
+    let watcher = tokio::spawn(async move {
+        setup::cancelled().await;
+        cancel.cancel();
+        // Once more means: at once. Children die with us whatever happens.
+        setup::cancelled().await;
+        std::process::exit(130);
+    });
+    let mut printer = Printer { live: !args.json, at_line_start: true };
+    while let Some(event) = run.next_event().await {
+        printer.event(&event);
+    }
+    let report = run.await?;
+    let exit = Exit::of_report(&report);
+    if args.json {
+        print_json(&report);
+    } else {
+        printer.report(&report, args.quiet);
+    }
+    close(&host).await;
+    watcher.abort();
+    Ok(exit)
+}
+
+async fn close(host: &Host) {
+    // What does not end in time is killed when the host is dropped.
+    let _ = tokio::time::timeout(CLOSING, host.close()).await;
+}
+
+fn script(args: &RunArgs) -> Result<Script, Failure> {
+    let (name, source) = match (&args.code, &args.file) {
+        (Some(code), _) => ("<code>".to_owned(), code.clone()),
+        (None, Some(path)) if path == Path::new("-") => {
+            ("<stdin>".to_owned(), text("stdin", read_capped(std::io::stdin().lock())?)?)
+        }
+        (None, Some(path)) => (path.display().to_string(), read_file(path)?),
+        (None, None) => return Err(Failure::usage("name a script, or give one with -c")),
+    };
+    let mut script = Script::python(source).name(name);
+    if let Some(input) = &args.input {
+        let input = serde_json::from_str(input).map_err(|error| {
+            Failure::usage(format!("--input is not JSON: {error} (a text needs quotes: '\"text\"')"))
+        })?;
+        script = script.input(input);
+    }
+    if let Some(seed) = args.seed {
+        script = script.seed(seed);
+    }
+    for directory in &args.directories {
+        script = script.directory(parse_directory(directory)?);
+    }
+    Ok(script)
+}
+
+fn read_file(path: &PathBuf) -> Result<String, Failure> {
+    let shown = path.display();
+    let failed = |error: std::io::Error| Failure::usage(format!("cannot read {shown}: {error}"));
+    let file = std::fs::File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_dir() {
+        return Err(Failure::usage(format!("cannot read {shown}: it is a directory")));
+    }
+    text(&shown.to_string(), read_capped(file)?)
+}
+
+/// Reads no more than what a script may have, plus one byte by which the host sees that it is more.
+fn read_capped(from: impl Read) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    from.take(Script::MAX_SOURCE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn text(name: &str, bytes: Vec<u8>) -> Result<String, Failure> {
+    if bytes.len() > Script::MAX_SOURCE_BYTES {
+        return Err(Failure::usage(format!(
+            "{name} is longer than a script may be ({} bytes); hand data in with --input or --dir \
+             instead of writing it into the script",
+            Script::MAX_SOURCE_BYTES
+        )));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Failure::usage(format!("{name} is not UTF-8 text: the byte at {at} is no character's"))
+    })
+}
+
+/// `HOST::GUEST[:ro]`
+fn parse_directory(text: &str) -> Result<GuestDirectory, Failure> {
+    let (text, read_only) = match text.strip_suffix(":ro") {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    match text.split_once("::") {
+        Some((host, guest)) if !host.is_empty() && guest.starts_with('/') => Ok(GuestDirectory {
+            host: host.into(),
+            guest: guest.to_owned(),
+            read_only,
+        }),
+        _ => Err(Failure::usage(format!(
+            "--dir {text:?} is not HOST::GUEST[:ro], e.g. ./data::/data:ro (the guest's path is \
+             absolute)"
+        ))),
+    }
+}
+
+fn limits(args: &LimitArgs) -> Vec<(String, String)> {
+    let given = [
+        ("fuel", &args.fuel),
+        ("compute_time", &args.compute_time),
+        ("deadline", &args.deadline),
+        ("memory", &args.memory),
+        ("tool_calls", &args.tool_calls),
+        ("call_timeout", &args.call_timeout),
+        ("output", &args.output),
+    ];
+    let set = given.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    set.map(|(name, value)| (name.to_owned(), value.clone())).collect()
+}
+
+/// Writes a run to a terminal or a pipe as it goes on.
+struct Printer {
+    live: bool,
+    at_line_start: bool,
+}
+
+impl Printer {
+    fn event(&mut self, event: &RunEvent) {
+        let RunEvent::Printed { to, bytes } = event else { return };
+        if !self.live {
+            return;
+        }
+        self.at_line_start = bytes.last() == Some(&b'\n');
+        // Whoever closed the pipe does not want the rest; the run goes on for its effects.
+        let _ = match to {
+            Stream::Stdout => write_flushed(&mut std::io::stdout().lock(), bytes),
+            Stream::Stderr => write_flushed(&mut std::io::stderr().lock(), bytes),
+        };
+    }
+
+    fn report(&self, report: &RunReport, quiet: bool) {
+        if !self.at_line_start && std::io::stdout().is_terminal() {
+            println!();
+        }
+        if let Some(value) = &report.value {
+            let _ = writeln!(std::io::stdout(), "{}", value_as_text(value));
+        }
+        if let Some(error) = &report.error {
+            match &error.traceback {
+                Some(traceback) => eprintln!("{}", traceback.trim_end()),
+                None => eprintln!("toolcell: {}", error.message),
+            }
+            if let (true, ErrorKind::Limit(_)) = (error.traceback.is_some(), &error.kind) {
+                eprintln!("toolcell: {}", error.message);
+            }
+            if let Some(hint) = &error.hint {
+                eprintln!("hint: {hint}");
+            }
+        }
+        if !quiet {
+            eprint!("{}", summary(report));
+        }
+    }
+}
+
+fn write_flushed(to: &mut impl Write, bytes: &[u8]) -> std::io::Result<()> {
+    to.write_all(bytes)?;
+    to.flush()
+}
+
+/// A text as it is, anything else as JSON for people.
+fn value_as_text(value: &RawValue) -> String {
+    match serde_json::from_str(value.get()) {
+        Ok(serde_json::Value::String(text)) => text,
+        Ok(other) => serde_json::to_string_pretty(&other).unwrap_or_default(),
+        // A number of a thousand digits is JSON all the same.
+        Err(_) => value.get().to_owned(),
+    }
+}
+
+/// What the run did, in a line and one more for each failed call.
+fn summary(report: &RunReport) -> String {
+    let usage = &report.usage;
+    let failed = report.calls.iter().filter(|call| !call.ok);
+    let mut text = format!(
+        "-- {} tool calls ({} failed), {:.2} s ({:.2} s computing), {} fuel, {:.0} MiB --\n",
+        usage.tool_calls,
+        failed.clone().count(),
+        usage.wall.as_secs_f64(),
+        usage.compute.as_secs_f64(),
+        toolcell::config::units::format_count(usage.fuel),
+        usage.memory_bytes as f64 / f64::from(1 << 20),
+    );
+    for call in failed {
+        if let Some(error) = &call.error {
+            text.push_str(&format!("   {}: {}: {}\n", call.tool, error.kind, error.message));
+        }
+    }
+    text
+}
+
+fn print_json(report: &RunReport) {
+    match serde_json::to_string(report) {
+        Ok(json) => {
+            let _ = writeln!(std::io::stdout(), "{json}");
+        }
+        Err(error) => eprintln!("toolcell: cannot write the report: {error}"),
+    }
+}
+
+/// A run that never started, in the shape of one that did.
+fn print_failure_as_json(failure: &Failure) {
+    let kind = match failure {
+        Failure::Usage(_) => "usage",
+        Failure::Cancelled => "cancelled",
+    };
+    let report = serde_json::json!({
+        "ok": false,
+        "value": null,
+        "stdout": "",
+        "stderr": "",
+        "error": { "kind": kind, "message": failure.text(), "traceback": null, "hint": null },
+        "usage": {
+            "fuel": 0, "compute_ms": 0, "wall_ms": 0, "memory_bytes": 0, "tool_calls": 0,
+            "output_bytes": 0,
+        },
+        "calls": [],
+    });
+    let _ = writeln!(std::io::stdout(), "{report}");
+}

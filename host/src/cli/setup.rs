@@ -1,0 +1,102 @@
+//! What every command needs: logging, the configuration, a host, and Ctrl-C.
+
+use std::future::Future;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use tokio::signal::unix::{SignalKind, signal};
+use toolcell::Host;
+use toolcell::config::{Config, Overrides, Profile};
+
+use super::args::{Cli, GrantArgs};
+use super::failure::Failure;
+
+/// Sends log lines to stderr. A filter that means nothing is told and replaced by the default.
+pub(super) fn logging(filter: &str) {
+    let parsed = tracing_subscriber::EnvFilter::try_new(filter);
+    let filter = parsed.unwrap_or_else(|error| {
+        eprintln!("toolcell: the log filter {filter:?} is not understood ({error}); using \"warn\"");
+        tracing_subscriber::EnvFilter::new("warn")
+    });
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// Reads the configuration and tells what the operator should know about it.
+pub(super) fn config(cli: &Cli) -> Result<Config, Failure> {
+    let here = std::env::current_dir()?;
+    let config = toolcell::config::load(cli.config.as_deref(), &here, &|name| {
+        std::env::var_os(name)
+    })?;
+    for notice in &config.notices {
+        tracing::warn!("{notice}");
+    }
+    Ok(config)
+}
+
+/// The profile by which a command runs.
+pub(super) fn profile(
+    config: &Config,
+    grants: &GrantArgs,
+    limits: Vec<(String, String)>,
+) -> Result<Profile, Failure> {
+    let overrides = Overrides {
+        grants: grants.grants.clone(),
+        denials: grants.denials.clone(),
+        limits,
+    };
+    let profile = config.profile_with(grants.profile.as_deref(), &overrides)?;
+    if profile.all_granted_by_default && !config.servers.is_empty() {
+        tracing::info!(
+            "the configuration names no profile, so every tool of its servers is granted"
+        );
+    }
+    Ok(profile)
+}
+
+/// A host that loads its runtimes when they are first used and keeps none ready: a command has one
+/// run at most.
+pub(super) fn host(cli: &Cli, config: Config) -> Result<Host, Failure> {
+    let mut builder = Host::builder().config(config).ready_instances(0);
+    if let Some(folder) = &cli.cache_dir {
+        builder = builder.cache_folder(folder);
+    }
+    Ok(builder.progress(progress).build_lazily()?)
+}
+
+/// Tells on stderr what takes long. Scripts that read stdout are not disturbed.
+pub(super) fn progress(step: &str) {
+    eprintln!("toolcell: {step}");
+}
+
+/// The cache folder, for commands that need no host.
+pub(super) fn cache_folder(cli: &Cli) -> Result<PathBuf, Failure> {
+    let folder = cli.cache_dir.clone().or_else(toolcell::default_cache_folder);
+    folder.ok_or_else(|| Failure::usage("there is no home folder for the cache; use --cache-dir"))
+}
+
+/// Does `work`, and ends it when somebody presses Ctrl-C or sends SIGTERM. Dropping the work is
+/// what cleans up.
+pub(super) async fn until_cancelled<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        result = work => result,
+        () = cancelled() => Err(Failure::Cancelled),
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub(super) async fn cancelled() {
+    let mut interrupt = signal(SignalKind::interrupt()).ok();
+    let mut terminate = signal(SignalKind::terminate()).ok();
+    tokio::select! {
+        Some(()) = async { interrupt.as_mut()?.recv().await } => {}
+        Some(()) = async { terminate.as_mut()?.recv().await } => {}
+        else => std::future::pending().await,
+    }
+}

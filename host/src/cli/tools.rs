@@ -1,0 +1,129 @@
+//! `toolcell tools`
+
+use std::fmt::Write as _;
+
+use futures::future::join_all;
+use serde_json::json;
+use toolcell::config::Profile;
+use toolcell::ids::UpstreamName;
+use toolcell::tool::ToolDescription;
+use toolcell::upstream::{Catalog, UpstreamError, Upstreams};
+
+use super::args::{Cli, ToolsArgs};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::setup;
+
+/// Characters of a description that the table shows.
+const SHOWN_CHARACTERS: usize = 90;
+
+pub(super) async fn tools(cli: &Cli, args: &ToolsArgs) -> Result<Exit, Failure> {
+    let config = setup::config(cli)?;
+    let profile = setup::profile(&config, &args.grants, Vec::new())?;
+    let host = setup::host(cli, config)?;
+    let servers = chosen(host.upstreams(), &args.servers)?;
+    let listed = setup::until_cancelled(async { Ok(list(host.upstreams(), &servers).await) }).await?;
+    if args.json {
+        println!("{}", as_json(&listed, &profile));
+    } else {
+        print!("{}", as_text(&listed, &profile));
+    }
+    host.close().await;
+    let failed = listed.iter().any(|(_, catalog)| catalog.is_err());
+    Ok(if failed { Exit::Upstream } else { Exit::Done })
+}
+
+pub(super) type Listed = Vec<(UpstreamName, Result<std::sync::Arc<Catalog>, UpstreamError>)>;
+
+/// The servers that were named, or all.
+pub(super) fn chosen(upstreams: &Upstreams, named: &[String]) -> Result<Vec<UpstreamName>, Failure> {
+    if named.is_empty() {
+        return Ok(upstreams.names().cloned().collect());
+    }
+    named
+        .iter()
+        .map(|wanted| {
+            upstreams.names().find(|name| name.as_str() == wanted).cloned().ok_or_else(|| {
+                let known: Vec<&str> = upstreams.names().map(UpstreamName::as_str).collect();
+                Failure::usage(format!(
+                    "no server {wanted:?} is configured (there are: {})",
+                    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                ))
+            })
+        })
+        .collect()
+}
+
+/// Lists all servers at once.
+pub(super) async fn list(upstreams: &Upstreams, servers: &[UpstreamName]) -> Listed {
+    join_all(servers.iter().map(|name| async { (name.clone(), upstreams.catalog(name).await) })).await
+}
+
+fn as_text(listed: &Listed, profile: &Profile) -> String {
+    let mut text = String::new();
+    if listed.is_empty() {
+        text.push_str("no servers are configured; see `toolcell --help` for --config\n");
+    }
+    for (server, catalog) in listed {
+        match catalog {
+            Err(error) => {
+                let _ = writeln!(text, "{server}: cannot be used\n  {error}");
+            }
+            Ok(catalog) => {
+                let _ = writeln!(text, "{server} ({} tools)", catalog.tools.len());
+                for tool in catalog.tools.iter() {
+                    let mark = if profile.policy.grants(&tool.name) { '+' } else { '-' };
+                    let _ = writeln!(text, "  {mark} {}  {}", tool.name.tool, first_line(tool));
+                }
+                for problem in &catalog.problems {
+                    let _ = writeln!(text, "  ! {problem}");
+                }
+            }
+        }
+    }
+    if !listed.is_empty() {
+        let _ = writeln!(text, "(+ granted by profile {}, - not granted)", profile.name);
+    }
+    text
+}
+
+fn first_line(tool: &ToolDescription) -> String {
+    let words = tool.description.as_deref().or(tool.title.as_deref()).unwrap_or_default();
+    let line = words.lines().next().unwrap_or_default();
+    let line: String = line.chars().filter(|character| !character.is_control()).collect();
+    if line.chars().count() > SHOWN_CHARACTERS {
+        let cut: String = line.chars().take(SHOWN_CHARACTERS).collect();
+        return format!("{cut}...");
+    }
+    line
+}
+
+fn as_json(listed: &Listed, profile: &Profile) -> serde_json::Value {
+    let servers: Vec<_> = listed
+        .iter()
+        .map(|(server, catalog)| match catalog {
+            Err(error) => json!({ "server": server, "error": error.to_string(), "tools": [] }),
+            Ok(catalog) => json!({
+                "server": server,
+                "error": null,
+                "problems": catalog.problems,
+                "tools": catalog.tools.iter().map(|tool| one(tool, profile)).collect::<Vec<_>>(),
+            }),
+        })
+        .collect();
+    json!({ "profile": profile.name.as_str(), "servers": servers })
+}
+
+fn one(tool: &ToolDescription, profile: &Profile) -> serde_json::Value {
+    json!({
+        "name": tool.name,
+        "granted": profile.policy.grants(&tool.name),
+        "title": tool.title,
+        "description": tool.description,
+        "input_schema": tool.input_schema,
+        "output_schema": tool.output_schema,
+        "read_only": tool.hints.read_only,
+        "idempotent": tool.hints.idempotent,
+        "destructive": tool.hints.destructive,
+    })
+}

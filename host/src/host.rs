@@ -1,0 +1,234 @@
+//! The host as a service embeds it: one value that owns the upstreams and runs scripts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::broker::{Broker, RunContext};
+use crate::config::{self, Config, ConfigError, Profile};
+use crate::ids::RunId;
+use crate::journal::{JournalStore, MemoryStore};
+use crate::runs::{self, Parts, Run, RunReport, Script, StartError};
+use crate::sandbox::{Cache, CallRequest, Language, Sandbox, SandboxError};
+use crate::tool::CallAnswer;
+use crate::upstream::{DuplicateUpstream, Upstreams};
+
+/// Runs scripts against the tools of configured MCP servers. Cheap to clone; the last clone ends
+/// what is left of connections and children, [`Host::close`] does it in good order.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use toolcell::{Host, Script};
+///
+/// let host = Host::builder().config_file("toolcell.toml").build().await?;
+/// let report = host.run(Script::python("1 + 1")).await?;
+/// assert_eq!(report.value.expect("has one").get(), "2");
+/// host.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Host {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    parts: Parts,
+}
+
+/// A host could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The configuration has problems; all of them are named.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The sandbox could not be made.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The upstreams could not be set up.
+    #[error(transparent)]
+    Upstream(#[from] DuplicateUpstream),
+    /// The working directory, against which a configuration's paths are read, is gone.
+    #[error("the working directory cannot be told")]
+    NoWorkingDirectory(#[source] std::io::Error),
+    /// There is no place for the cache.
+    #[error("there is no home folder for the cache; name a folder with TOOLCELL_CACHE_DIR")]
+    NoCacheFolder,
+}
+
+/// Collects what a [`Host`] is made of.
+pub struct HostBuilder {
+    config: ConfigSource,
+    cache_folder: Option<PathBuf>,
+    ready_instances: usize,
+    journal: Arc<dyn JournalStore>,
+    progress: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+enum ConfigSource {
+    Given(Box<Config>),
+    File(PathBuf),
+}
+
+impl HostBuilder {
+    /// A configuration that is already read.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = ConfigSource::Given(Box::new(config));
+        self
+    }
+
+    /// A `toolcell.toml`, or an `mcpServers` JSON as other programs have it. Variables in it are
+    /// taken from this process's environment.
+    pub fn config_file(mut self, path: impl AsRef<Path>) -> Self {
+        self.config = ConfigSource::File(path.as_ref().to_owned());
+        self
+    }
+
+    /// Where built runtimes and compiled code are kept; `toolcell` in the user's cache folder
+    /// without it.
+    pub fn cache_folder(mut self, folder: impl AsRef<Path>) -> Self {
+        self.cache_folder = Some(folder.as_ref().to_owned());
+        self
+    }
+
+    /// How many instances to keep ready, each about 2 MB; 4 without it. With 0 each run makes its
+    /// own, which takes about a millisecond.
+    pub fn ready_instances(mut self, count: usize) -> Self {
+        self.ready_instances = count;
+        self
+    }
+
+    /// Where records are kept; in memory without it.
+    pub fn journal(mut self, store: Arc<dyn JournalStore>) -> Self {
+        self.journal = store;
+        self
+    }
+
+    /// Told what is being done when building takes long, at the first start only.
+    pub fn progress(mut self, progress: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.progress = Arc::new(progress);
+        self
+    }
+
+    /// Makes the host, with Python ready. No upstream is connected yet.
+    ///
+    /// # Errors
+    /// The configuration has problems, or the Python runtime cannot be built or loaded.
+    pub async fn build(self) -> Result<Host, HostError> {
+        let progress = Arc::clone(&self.progress);
+        let host = self.build_lazily()?;
+        host.inner.parts.sandbox.prepare(Language::Python, progress).await?;
+        Ok(host)
+    }
+
+    /// Makes a host that loads its runtimes when they are first used.
+    ///
+    /// # Errors
+    /// The configuration has problems, or the engine cannot start.
+    pub fn build_lazily(self) -> Result<Host, HostError> {
+        let config = match self.config {
+            ConfigSource::Given(config) => *config,
+            ConfigSource::File(path) => {
+                let here = std::env::current_dir().map_err(HostError::NoWorkingDirectory)?;
+                config::load(Some(&path), &here, &|name| std::env::var_os(name))?
+            }
+        };
+        let folder =
+            self.cache_folder.or_else(default_cache_folder).ok_or(HostError::NoCacheFolder)?;
+        let sandbox = Sandbox::new(Cache::open(&folder)?, self.ready_instances)?;
+        let upstreams = Upstreams::new(config.servers.clone())?;
+        let broker = Broker::new(upstreams, self.journal);
+        Ok(Host { inner: Arc::new(Inner { config, parts: Parts { sandbox, broker } }) })
+    }
+}
+
+/// `toolcell` in the user's cache folder, if there is one.
+pub fn default_cache_folder() -> Option<PathBuf> {
+    dirs::cache_dir().map(|folder| folder.join("toolcell"))
+}
+
+impl Host {
+    /// A builder with the defaults: no servers, four ready instances, records in memory.
+    pub fn builder() -> HostBuilder {
+        HostBuilder {
+            config: ConfigSource::Given(Box::default()),
+            cache_folder: None,
+            ready_instances: 4,
+            journal: Arc::new(MemoryStore::default()),
+            progress: Arc::new(|step| tracing::info!("{step}")),
+        }
+    }
+
+    /// Runs a script to its end. That the script failed is a report, not an error.
+    ///
+    /// Cancel-safe: dropping the future cancels the run.
+    ///
+    /// # Errors
+    /// The run could not be started: nothing of it ran.
+    pub async fn run(&self, script: Script) -> Result<RunReport, StartError> {
+        self.start(script)?.await
+    }
+
+    /// Starts a script, to watch it or to cancel it while it runs.
+    ///
+    /// # Errors
+    /// As [`Host::run`].
+    pub fn start(&self, script: Script) -> Result<Run, StartError> {
+        let profile = self.inner.config.profile(script.profile_name())?;
+        self.start_with(profile, script)
+    }
+
+    /// Starts a script under a profile that was made for it, such as one changed by a command
+    /// line's flags.
+    ///
+    /// # Errors
+    /// As [`Host::run`].
+    pub fn start_with(&self, profile: &Profile, script: Script) -> Result<Run, StartError> {
+        runs::start(self.inner.parts.clone(), profile, script)
+    }
+
+    /// Loads the runtime of a language now and not at its first use, and makes instances ready.
+    /// `progress` is told what is being done if that takes long.
+    ///
+    /// # Errors
+    /// The runtime cannot be built or loaded.
+    pub async fn prepare(
+        &self,
+        language: Language,
+        progress: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<(), SandboxError> {
+        self.inner.parts.sandbox.prepare(language, Arc::new(progress)).await
+    }
+
+    /// Calls one tool as a script under this profile would: same grants, limits and record.
+    pub async fn call_tool(&self, profile: &Profile, tool: &str, arguments: &str) -> CallAnswer {
+        let (mut calls, _log) = self.inner.parts.broker.open(RunContext {
+            id: RunId::random(),
+            policy: profile.policy.clone(),
+            limits: profile.limits.clone(),
+            events: None,
+        });
+        calls
+            .call(CallRequest {
+                name: tool.to_owned(),
+                argument_bytes: arguments.len() as u64,
+                arguments: arguments.to_owned(),
+            })
+            .await
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// The upstreams, for a check or a look at their tools.
+    pub fn upstreams(&self) -> &Upstreams {
+        self.inner.parts.broker.upstreams()
+    }
+
+    /// Ends all connections and children in good order, within a bounded time.
+    pub async fn close(&self) {
+        self.upstreams().close().await;
+    }
+}

@@ -1,0 +1,11 @@
+//! One run is one execution of one piece of code: started, watched, stopped, reported.
+
+mod hints;
+mod report;
+mod run;
+mod script;
+
+pub use report::{ErrorKind, RunError, RunReport};
+pub use run::{Run, StartError};
+pub(crate) use run::{Parts, start};
+pub use script::Script;

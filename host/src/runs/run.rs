@@ -1,0 +1,196 @@
+//! A run under way: from a script to its report.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::report::{RunReport, value_and_error};
+use super::script::Script;
+use crate::broker::{Broker, RunContext};
+use crate::config::{NoProfile, Profile};
+use crate::events::RunEvent;
+use crate::ids::RunId;
+use crate::journal::EntryKind;
+use crate::sandbox::{Program, Sandbox, SandboxError, Surroundings};
+
+/// Events that wait for their reader; a run that is further ahead waits too.
+const EVENT_QUEUE: usize = 64;
+
+/// A run could not be started. Nothing of it ran.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is no such profile, or several and none was named.
+    #[error(transparent)]
+    NoProfile(#[from] NoProfile),
+    /// The profile does not allow this language.
+    #[error("profile {profile:?} does not allow {language} (its `runtimes` are: {allowed})")]
+    RuntimeNotAllowed {
+        /// The profile.
+        profile: String,
+        /// The language.
+        language: &'static str,
+        /// What it allows.
+        allowed: String,
+    },
+    /// The source is too long.
+    #[error(
+        "the source of {name} is {bytes} bytes long and may be {limit}; hand data in with --input \
+         or a directory instead of writing it into the script"
+    )]
+    SourceTooLarge {
+        /// The script's name.
+        name: String,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        limit: usize,
+    },
+    /// No sandbox could be made.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+/// A run under way. Await it for its report; drop it to cancel it.
+#[derive(Debug)]
+pub struct Run {
+    id: RunId,
+    events: mpsc::Receiver<RunEvent>,
+    cancel: CancellationToken,
+    task: JoinHandle<Result<RunReport, StartError>>,
+    _cancel_on_drop: DropGuard,
+}
+
+impl Run {
+    /// Its name.
+    pub fn id(&self) -> &RunId {
+        &self.id
+    }
+
+    /// The next thing that happens in it; nothing once it is over. A run waits for a reader that
+    /// falls behind, so either read to the end or await the report, which stops reading.
+    pub async fn next_event(&mut self) -> Option<RunEvent> {
+        self.events.recv().await
+    }
+
+    /// Stops it from elsewhere. Its report then has the kind `cancelled` and all that was done.
+    pub fn cancellation(&self) -> CancellationToken {
+        self.cancel.clone()
+    }
+}
+
+impl IntoFuture for Run {
+    type Output = Result<RunReport, StartError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(mut self) -> Self::IntoFuture {
+        Box::pin(async move {
+            // Nobody will read events from here on; the run must not wait for a reader.
+            self.events.close();
+            match (&mut self.task).await {
+                Ok(report) => report,
+                // Only a panic of ours can end the task otherwise: we hold the only handle.
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            }
+        })
+    }
+}
+
+/// What a host lends to its runs.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) broker: Broker,
+}
+
+/// Starts a script under a profile that was found for it.
+pub(crate) fn start(parts: Parts, profile: &Profile, script: Script) -> Result<Run, StartError> {
+    let bytes = script.source.len();
+    if bytes > Script::MAX_SOURCE_BYTES {
+        let limit = Script::MAX_SOURCE_BYTES;
+        return Err(StartError::SourceTooLarge { name: script.name, bytes, limit });
+    }
+    if !profile.runtimes.contains(&script.language) {
+        return Err(StartError::RuntimeNotAllowed {
+            profile: profile.name.to_string(),
+            language: script.language.name(),
+            allowed: profile.runtimes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        });
+    }
+    let id = RunId::random();
+    let cancel = CancellationToken::new();
+    let (sender, events) = mpsc::channel(EVENT_QUEUE);
+    let task = tokio::spawn(drive(parts, profile.clone(), script, id.clone(), sender, cancel.clone()));
+    let cancel_on_drop = cancel.clone().drop_guard();
+    Ok(Run { id, events, cancel, task, _cancel_on_drop: cancel_on_drop })
+}
+
+async fn drive(
+    parts: Parts,
+    profile: Profile,
+    script: Script,
+    id: RunId,
+    events: mpsc::Sender<RunEvent>,
+    cancel: CancellationToken,
+) -> Result<RunReport, StartError> {
+    let limits = script.limits.unwrap_or_else(|| profile.limits.clone());
+    let repeatable = script.seed.is_some();
+    let seed = script.seed.unwrap_or_else(random_seed);
+    let replayable = script.directories.is_empty();
+    let input = script.input.map(|input| input.to_string());
+    let (calls, log) = parts.broker.open(RunContext {
+        id: id.clone(),
+        policy: profile.policy.clone(),
+        limits: limits.clone(),
+        events: Some(events.clone()),
+    });
+    log.journal(EntryKind::Started {
+        language: script.language.name(),
+        name: script.name.clone(),
+        source: script.source.as_str().into(),
+        input: input.clone(),
+        seed,
+        profile: profile.name.to_string(),
+    })
+    .await;
+    let program = Program {
+        language: script.language,
+        name: script.name,
+        source: script.source,
+        input,
+        allowed_imports: profile.imports.clone(),
+    };
+    let surroundings = Surroundings {
+        limits,
+        calls,
+        live: Some(events),
+        directories: script.directories,
+        seed,
+        repeatable,
+    };
+    let execution = parts.sandbox.execute(program, surroundings, &cancel).await?;
+    let (value, error) = value_and_error(execution.outcome);
+    let outcome = error.as_ref().map_or_else(|| "ok".to_owned(), |error| error.kind.to_string());
+    log.journal(EntryKind::Ended { outcome }).await;
+    Ok(RunReport {
+        ok: error.is_none(),
+        value,
+        stdout: execution.stdout,
+        stderr: execution.stderr,
+        error,
+        usage: execution.usage,
+        calls: log.records(),
+        run: id,
+        seed,
+        replayable,
+    })
+}
+
+/// Seeds are printed and typed again: 53 bits, so that a JSON reader keeps every digit.
+fn random_seed() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    u64::from_le_bytes(bytes) >> 11
+}

@@ -1,0 +1,84 @@
+//! What is to be run, and how it differs from the defaults.
+
+use crate::limits::Limits;
+use crate::sandbox::{GuestDirectory, Language};
+
+/// A piece of source text and the wishes of whoever runs it.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub(super) language: Language,
+    pub(super) name: String,
+    pub(super) source: String,
+    pub(super) input: Option<serde_json::Value>,
+    pub(super) seed: Option<u64>,
+    pub(super) profile: Option<String>,
+    pub(super) limits: Option<Limits>,
+    pub(super) directories: Vec<GuestDirectory>,
+}
+
+impl Script {
+    /// Bytes of source text that are accepted.
+    pub const MAX_SOURCE_BYTES: usize = 4 << 20;
+
+    /// Python source.
+    pub fn python(source: impl Into<String>) -> Self {
+        Self {
+            language: Language::Python,
+            name: "script.py".to_owned(),
+            source: source.into(),
+            input: None,
+            seed: None,
+            profile: None,
+            limits: None,
+            directories: Vec::new(),
+        }
+    }
+
+    /// The language that it is written in.
+    pub fn language(&self) -> Language {
+        self.language
+    }
+
+    /// The profile that it wants to run under, if it named one.
+    pub fn profile_name(&self) -> Option<&str> {
+        self.profile.as_deref()
+    }
+
+    /// The name that tracebacks show; `script.py` by default.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// What the script gets as `inputs`, and as text from `input()` and `sys.stdin`.
+    pub fn input(mut self, input: serde_json::Value) -> Self {
+        self.input = Some(input);
+        self
+    }
+
+    /// Makes the run repeatable: randomness comes from this seed, the clock starts at a fixed
+    /// instant, and waits take as long as they were asked to. What tools answer is theirs.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The profile to run under; the configuration's default without it.
+    pub fn profile(mut self, name: impl Into<String>) -> Self {
+        self.profile = Some(name.into());
+        self
+    }
+
+    /// Other limits than the profile's. Whoever embeds the host decides; no guest can ask for it.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Lets the script see a directory of this machine. May be repeated. Such a run cannot be
+    /// replayed, and its report says so.
+    pub fn directory(mut self, directory: GuestDirectory) -> Self {
+        self.directories.push(directory);
+        self
+    }
+}
