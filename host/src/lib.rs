@@ -4,5 +4,6 @@ pub mod config;
 pub mod grants;
 pub mod ids;
 pub mod limits;
+pub mod stubs;
 pub mod tool;
 pub mod upstream;

@@ -1,0 +1,1 @@
+//! Typed descriptions of tools, for models and editors.
