@@ -104,7 +104,8 @@ pub fn call(request: &Request) -> String {
     match request.tool() {
         "echo" => request.result(&text(arguments["text"].as_str().unwrap_or_default())),
         "add" => {
-            let sum = arguments["a"].as_i64().unwrap_or(0) + arguments["b"].as_i64().unwrap_or(1);
+            let integer = |name: &str, default| arguments[name].as_i64().unwrap_or(default);
+            let sum = integer("a", 0).saturating_add(integer("b", 1));
             let words = text(&sum.to_string());
             request.result(&format!(r#"{words},"structuredContent":{{"sum":{sum}}}"#))
         }

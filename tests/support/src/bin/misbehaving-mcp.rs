@@ -304,7 +304,10 @@ fn changes_tools(wire: &Wire) {
             wire.write(&request.result(&text(request.tool())));
         } else {
             let tools: Vec<String> = names.iter().map(|name| any_tool(name)).collect();
-            wire.write_some(request.answer(wire.eras, &format!("[{}]", tools.join(","))));
+            let answer = request.answer(wire.eras, &format!("[{}]", tools.join(",")));
+            wire.write_some(answer.map(|answer| {
+                answer.replace(r#"{"tools":{}}"#, r#"{"tools":{"listChanged":true}}"#)
+            }));
         }
     });
 }
