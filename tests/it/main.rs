@@ -1,1 +1,3 @@
-//! it
+//! Everything through the front door, told in the words of `toolcell_tests`.
+
+mod tidy;

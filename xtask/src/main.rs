@@ -1,1 +1,63 @@
-fn main() {}
+//! The project's chores, as `cargo xtask CHORE`. Everything they install or build stays below the
+//! build folder (`target/`), so `cargo clean` undoes all of it.
+
+mod check;
+mod demo;
+mod fixtures;
+mod process;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::workspace::Workspace;
+
+const USAGE: &str = "\
+usage: cargo xtask CHORE
+
+  demo              build toolcell, install three MCP servers from npm and PyPI, and run
+                    examples/demo/briefing.py against them and this repository's files
+  test [ARGS...]    install what the tests need, build, and run every test;
+                    ARGS go to `cargo test`
+  check             formatting, lints, documentation, and licences and advisories of dependencies
+  fixtures          install the MCP servers of demo and test, and print where they are
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let chore = args.next();
+    let rest: Vec<String> = args.collect();
+    match perform(chore.as_deref(), &rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(chore: Option<&str>, rest: &[String]) -> Result<()> {
+    if chore != Some("test")
+        && let Some(arg) = rest.first()
+    {
+        bail!("unexpected argument {arg:?}\n\n{USAGE}");
+    }
+    let workspace = Workspace::locate()?;
+    match chore {
+        Some("demo") => demo::demo(&workspace),
+        Some("test") => test::test(&workspace, rest),
+        Some("check") => check::check(&workspace),
+        Some("fixtures") => {
+            println!("{}", fixtures::install(&workspace)?.root.display());
+            Ok(())
+        }
+        Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        Some(other) => bail!("no chore is called {other:?}\n\n{USAGE}"),
+        None => bail!("which chore?\n\n{USAGE}"),
+    }
+}

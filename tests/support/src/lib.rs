@@ -1,1 +1,36 @@
-//! t
+//! The words in which the tests are told.
+//!
+//! | to have | say |
+//! |---|---|
+//! | the real `toolcell`, run to its end | [`Cli::new("run").file("a.py", "…").arg("a.py").run()`](Cli) |
+//! | the same, with signals and waiting for its output | [`Cli::spawn`] |
+//! | a real MCP server from npm or PyPI | [`fixtures::everything_stdio`], [`fixtures::time`], … |
+//! | a real one over HTTP, that can be stopped and restarted | [`fixtures::everything_http`] |
+//! | an MCP server on stdio that breaks one rule | [`fixtures::misbehaving`] |
+//! | an MCP server over HTTP that fails as told | [`HttpFault`] |
+//! | the proof that no process is left | [`Marker`] |
+//! | to wait for a condition | [`wait_until`] |
+//!
+//! A server is a [`Server`]: a table of `toolcell.toml`, so that a test reads
+//!
+//! ```ignore
+//! let marker = Marker::new();
+//! let time = fixtures::time().marked(&marker);
+//! let run = Cli::new("run").config(&time.toml("clock")).file("now.py", SCRIPT).arg("now.py").run();
+//! run.success();
+//! marker.assert_nothing_survives();
+//! ```
+//! Nothing here sleeps for a while and hopes: what has to be waited for is waited for, with a limit
+//! that only a failure reaches. The real servers are installed by `cargo xtask test`.
+
+pub mod cli;
+pub mod fixtures;
+pub mod http_fault;
+pub mod plain_tools;
+pub mod processes;
+pub mod tiny_mcp;
+
+pub use cli::{Cli, Finished, Running, Signal};
+pub use fixtures::Server;
+pub use http_fault::{Fault, HttpFault};
+pub use processes::{Marker, wait_until};

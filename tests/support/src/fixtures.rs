@@ -1,0 +1,292 @@
+//! MCP servers to call: real ones from npm and PyPI, and our own that misbehaves.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use crate::cli::profile_folder;
+use crate::processes::{Marker, PATIENCE};
+
+/// An MCP server as a configuration describes it.
+#[derive(Clone, Debug, Default)]
+pub struct Server {
+    command: Option<PathBuf>,
+    args: Vec<String>,
+    env: BTreeMap<String, String>,
+    url: Option<String>,
+    more: String,
+}
+
+impl Server {
+    /// A server on stdio.
+    pub fn stdio(command: impl Into<PathBuf>, args: &[&str]) -> Self {
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+        Self { command: Some(command.into()), args, ..Self::default() }
+    }
+
+    /// A server on streamable HTTP.
+    pub fn http(url: impl Into<String>) -> Self {
+        Self { url: Some(url.into()), ..Self::default() }
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// Sets a variable of its process.
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Marks its process and whatever that starts.
+    pub fn marked(self, marker: &Marker) -> Self {
+        self.env(Marker::VARIABLE, marker.as_str())
+    }
+
+    /// Adds a line to its table, such as `connect_timeout = "1s"`.
+    pub fn setting(mut self, line: &str) -> Self {
+        self.more.push_str(line);
+        self.more.push('\n');
+        self
+    }
+
+    /// Its table of `toolcell.toml`, `[servers.NAME]`.
+    pub fn toml(&self, name: &str) -> String {
+        // A JSON string is a TOML string too.
+        let quote = |text: &str| serde_json::Value::from(text).to_string();
+        let mut toml = format!("[servers.{name}]\n");
+        if let Some(command) = &self.command {
+            let args: Vec<String> = self.args.iter().map(|arg| quote(arg)).collect();
+            let command = quote(command.to_str().expect("paths of tests are UTF-8"));
+            let _ = writeln!(toml, "command = {command}\nargs = [{}]", args.join(", "));
+        }
+        if let Some(url) = &self.url {
+            let _ = writeln!(toml, "url = {}\ntransport = \"streamable-http\"", quote(url));
+        }
+        toml.push_str(&self.more);
+        if !self.env.is_empty() {
+            let _ = writeln!(toml, "[servers.{name}.env]");
+            for (variable, value) in &self.env {
+                let _ = writeln!(toml, "{} = {}", quote(variable), quote(value));
+            }
+        }
+        toml.push('\n');
+        toml
+    }
+
+    /// A command that starts it, for tests that use no configuration.
+    ///
+    /// # Panics
+    /// It is reached over HTTP.
+    #[track_caller]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(self.command.as_ref().expect("a server on stdio"));
+        command.args(&self.args).envs(&self.env);
+        command
+    }
+}
+
+/// The folder in which `cargo xtask test` installed the servers.
+///
+/// # Panics
+/// It did not.
+#[track_caller]
+fn installed(path: &str) -> PathBuf {
+    let Some(root) = std::env::var_os("TOOLCELL_FIXTURES") else {
+        panic!(
+            "TOOLCELL_FIXTURES is not set: run `cargo xtask test`, which installs the MCP servers, or set \
+             it to what `cargo xtask fixtures` prints"
+        );
+    };
+    let path = Path::new(&root).join(path);
+    assert!(path.exists(), "{} is missing: run `cargo xtask test`", path.display());
+    path
+}
+
+#[track_caller]
+fn node(package: &str, args: &[&str]) -> Server {
+    let file =
+        installed(&format!("npm/node_modules/@modelcontextprotocol/{package}/dist/index.js"));
+    let file = file.to_str().expect("paths of tests are UTF-8");
+    Server::stdio("node", &[&[file], args].concat())
+}
+
+/// npm's server-everything on stdio (2025-11-25): `echo`, `get-sum`, `get-structured-content`,
+/// `get-tiny-image`, `trigger-long-running-operation` and more.
+#[track_caller]
+pub fn everything_stdio() -> Server {
+    node("server-everything", &["stdio"])
+}
+
+/// npm's server-filesystem on stdio (2025-11-25), serving these directories.
+#[track_caller]
+pub fn filesystem(directories: &[&Path]) -> Server {
+    let paths = directories.iter().map(|path| path.to_str().expect("paths of tests are UTF-8"));
+    node("server-filesystem", &paths.collect::<Vec<_>>())
+}
+
+/// npm's server-memory on stdio (2025-11-25), a knowledge graph kept in this file.
+#[track_caller]
+pub fn memory(file: &Path) -> Server {
+    let file = file.to_str().expect("paths of tests are UTF-8");
+    node("server-memory", &[]).env("MEMORY_FILE_PATH", file)
+}
+
+/// PyPI's mcp-server-time on stdio (both eras): `get_current_time`, `convert_time`.
+#[track_caller]
+pub fn time() -> Server {
+    Server::stdio(installed("python/bin/mcp-server-time"), &["--local-timezone", "UTC"])
+}
+
+/// PyPI's mcp-server-git on stdio (both eras), for this repository.
+#[track_caller]
+pub fn git(repository: &Path) -> Server {
+    let repository = repository.to_str().expect("paths of tests are UTF-8");
+    Server::stdio(installed("python/bin/mcp-server-git"), &["--repository", repository])
+}
+
+/// A Python that has the MCP SDK (`import mcp`), for independent clients and servers.
+#[track_caller]
+pub fn python_with_mcp() -> PathBuf {
+    installed("python/bin/python")
+}
+
+/// Our own server on stdio that breaks one rule; `misbehaving-mcp --list` shows the modes.
+///
+/// # Panics
+/// It was not built.
+#[track_caller]
+pub fn misbehaving(mode: &str) -> Server {
+    let binary = profile_folder().join("misbehaving-mcp");
+    let path = binary.display();
+    assert!(
+        binary.exists(),
+        "{path} is missing: `cargo xtask test`, or `cargo build --bin misbehaving-mcp`"
+    );
+    Server::stdio(binary, &[mode])
+}
+
+/// npm's server-everything on streamable HTTP, on a free port of the loopback interface.
+///
+/// # Panics
+/// It does not start.
+#[track_caller]
+pub fn everything_http() -> EverythingHttp {
+    EverythingHttp::start(0)
+}
+
+/// A running server-everything. It ends when this is dropped, or when the test's process ends in any way.
+#[derive(Debug)]
+pub struct EverythingHttp {
+    guard: Child,
+    lifeline: Option<ChildStdin>,
+    port: u16,
+}
+
+/// Starts `"$@"`, and kills it as soon as its own stdin reaches its end: the pipe's other end is ours,
+/// and the kernel closes it however we end. Only the server holds the stderr pipe.
+const GUARD: &str = r#"
+exec 3>&2 2>/dev/null
+"$@" </dev/null >/dev/null 2>&3 3>&- &
+exec 3>&-
+cat
+kill -KILL "$!"
+wait "$!"
+"#;
+
+impl EverythingHttp {
+    #[track_caller]
+    fn start(port: u16) -> Self {
+        let index =
+            installed("npm/node_modules/@modelcontextprotocol/server-everything/dist/index.js");
+        let loopback = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/npm/loopback.mjs");
+        let mut guard = Command::new("sh")
+            .args(["-c", GUARD, "guard", "node", "--import", loopback])
+            .arg(index)
+            .arg("streamableHttp")
+            .env("PORT", port.to_string())
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("sh starts");
+        let lifeline = guard.stdin.take();
+        let stderr = BufReader::new(guard.stderr.take().expect("stderr is a pipe"));
+        let mut started = Self { guard, lifeline, port };
+        let (send, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = send.send(line);
+            }
+        });
+        let mut said = String::new();
+        loop {
+            let line = lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("server-everything did not start:\n{said}"));
+            if let Some(address) = line.strip_prefix("listening at 127.0.0.1:") {
+                started.port = address.trim().parse().expect("a port is a number");
+                return started;
+            }
+            said.push_str(&line);
+            said.push('\n');
+        }
+    }
+
+    /// Its MCP endpoint.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/mcp", self.port)
+    }
+
+    /// As a configuration's server.
+    pub fn server(&self) -> Server {
+        Server::http(self.url())
+    }
+
+    /// Ends it at once. Its port refuses connections from now on.
+    pub fn stop(&mut self) {
+        drop(self.lifeline.take());
+        let _ = self.guard.wait();
+    }
+
+    /// Ends it and starts another on the same port, which knows none of the first one's sessions.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.stop();
+        *self = Self::start(self.port);
+    }
+}
+
+impl Drop for EverythingHttp {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_table_of_the_configuration() {
+        let server =
+            Server::stdio("/bin/x", &["a \"b\""]).env("K", "v\\").setting("call_timeout = \"1s\"");
+        let expected = r#"[servers.one]
+command = "/bin/x"
+args = ["a \"b\""]
+call_timeout = "1s"
+[servers.one.env]
+"K" = "v\\"
+
+"#;
+        assert_eq!(server.toml("one"), expected);
+    }
+}
