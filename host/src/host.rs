@@ -8,7 +8,8 @@ use crate::config::{self, Config, ConfigError, Profile};
 use crate::ids::RunId;
 use crate::journal::{JournalStore, MemoryStore};
 use crate::runs::{self, Parts, Run, RunReport, Script, StartError};
-use crate::sandbox::{Cache, CallRequest, Language, Sandbox, SandboxError};
+use crate::language::Language;
+use crate::sandbox::{Cache, CallRequest, Sandbox, SandboxError};
 use crate::tool::CallAnswer;
 use crate::upstream::{DuplicateUpstream, Upstreams};
 
@@ -130,7 +131,7 @@ impl HostBuilder {
             ConfigSource::Given(config) => *config,
             ConfigSource::File(path) => {
                 let here = std::env::current_dir().map_err(HostError::NoWorkingDirectory)?;
-                config::load(Some(&path), &here, &|name| std::env::var_os(name))?
+                config::load(Some(&path), &here, &config::env::of_process)?
             }
         };
         let folder =

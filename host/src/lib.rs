@@ -13,7 +13,7 @@
 //! - [`journal`]: the record of what left a run and what came back.
 //! - [`upstream`]: the MCP servers that we call; connections, processes, credentials.
 //! - [`config`]: `toolcell.toml` and its kin. [`stubs`]: typed signatures for people and models.
-//! - [`tool`], [`events`], [`limits`], [`ids`]: the values that all of them share.
+//! - [`tool`], [`events`], [`limits`], [`language`], [`ids`]: the values that all of them share.
 
 pub mod broker;
 pub mod config;
@@ -22,6 +22,7 @@ pub mod grants;
 mod host;
 pub mod ids;
 pub mod journal;
+pub mod language;
 pub mod limits;
 pub mod runs;
 pub mod sandbox;

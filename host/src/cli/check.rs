@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::json;
 use toolcell::config::units::parse_duration;
+use toolcell::ids::UpstreamName;
 use toolcell::upstream::CheckReport;
 
 use super::args::{CheckArgs, Cli};
@@ -21,7 +22,7 @@ pub(super) async fn check(cli: &Cli, args: &CheckArgs) -> Result<Exit, Failure> 
     let servers = tools::chosen(host.upstreams(), &args.servers)?;
     let checks = servers.iter().map(|server| async {
         let check = host.upstreams().check(server);
-        tokio::time::timeout(timeout, check).await.unwrap_or_else(|_| CheckReport::too_late(server.clone(), timeout))
+        tokio::time::timeout(timeout, check).await.unwrap_or_else(|_| too_late(server, timeout))
     });
     let reports = setup::until_cancelled(async { Ok(join_all(checks).await) }).await?;
     if args.json {
@@ -32,6 +33,22 @@ pub(super) async fn check(cli: &Cli, args: &CheckArgs) -> Result<Exit, Failure> 
     host.close().await;
     let healthy = reports.iter().all(CheckReport::is_healthy);
     Ok(if healthy { Exit::Done } else { Exit::Failed })
+}
+
+fn too_late(server: &UpstreamName, timeout: Duration) -> CheckReport {
+    CheckReport {
+        server: server.clone(),
+        phases: Vec::new(),
+        era: None,
+        server_name: None,
+        server_version: None,
+        tool_count: 0,
+        problems: Vec::new(),
+        failure: Some(format!(
+            "server {server} was not checked to the end within {} ms (--timeout)",
+            timeout.as_millis()
+        )),
+    }
 }
 
 fn as_text(reports: &[CheckReport]) -> String {
@@ -46,7 +63,7 @@ fn as_text(reports: &[CheckReport]) -> String {
     for report in reports {
         let state = if report.is_healthy() { "ok" } else { "FAILED" };
         let what = [report.server_name.as_deref(), report.server_version.as_deref()];
-        let era = report.era.map(|era| format!("MCP {era}"));
+        let era = report.era.map(|era| format!("({} MCP)", era.name()));
         let what = what.into_iter().flatten().map(str::to_owned).chain(era);
         let what = what.collect::<Vec<_>>().join(" ");
         let _ = writeln!(

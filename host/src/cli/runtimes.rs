@@ -1,7 +1,8 @@
 //! `toolcell runtimes`
 
 use serde_json::json;
-use toolcell::sandbox::{Cache, CachedRuntime, Language, Sandbox};
+use toolcell::language::Language;
+use toolcell::sandbox::{Cache, CachedRuntime, Sandbox};
 
 use super::args::{Cli, RuntimesAction, RuntimesArgs};
 use super::exit::Exit;

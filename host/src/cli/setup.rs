@@ -29,9 +29,8 @@ pub(super) fn logging(filter: &str) {
 /// Reads the configuration and tells what the operator should know about it.
 pub(super) fn config(cli: &Cli) -> Result<Config, Failure> {
     let here = std::env::current_dir()?;
-    let config = toolcell::config::load(cli.config.as_deref(), &here, &|name| {
-        std::env::var_os(name)
-    })?;
+    let lookup = toolcell::config::env::of_process;
+    let config = toolcell::config::load(cli.config.as_deref(), &here, &lookup)?;
     for notice in &config.notices {
         tracing::warn!("{notice}");
     }

@@ -1,6 +1,6 @@
 //! `toolcell stubs`
 
-use toolcell::stubs::{Detail, python};
+use toolcell::stubs::{Detail, server_stub};
 
 use super::args::{Cli, StubLanguage, StubsArgs};
 use super::exit::Exit;
@@ -23,12 +23,12 @@ pub(super) async fn stubs(cli: &Cli, args: &StubsArgs) -> Result<Exit, Failure> 
             }
             Ok(catalog) => {
                 let granted = catalog.tools.iter().filter(|tool| profile.policy.grants(&tool.name));
-                let granted: Vec<_> = granted.cloned().collect();
+                let granted: Vec<_> = granted.collect();
                 if granted.is_empty() {
                     continue;
                 }
                 let StubLanguage::Python = args.lang;
-                let stub = python(server.as_str(), &granted, Detail::Full);
+                let stub = server_stub(&server, &granted, Detail::Full);
                 println!("{}", stub.text);
             }
         }

@@ -18,6 +18,11 @@ pub const NO_COLOR: &str = "NO_COLOR";
 /// Finds the value of an environment variable.
 pub type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
+/// The [`Lookup`] of this process's own environment. A value that is not UTF-8 counts as unset.
+pub fn of_process(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// Why a text with `${…}` has no value. Only names of variables are told, never values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpandError {

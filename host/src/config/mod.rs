@@ -29,4 +29,4 @@ pub use error::{ConfigError, KeyPath, Notice, Place, Position, Problem, Problems
 pub use limits::{InvalidLimit, LIMIT_NAMES, MIN_PYTHON_MEMORY_BYTES, set_limit};
 pub use load::{MAX_FILE_BYTES, load};
 pub use overrides::{InvalidOverride, Overrides};
-pub use resolved::{Config, InvalidProfileName, Language, NoProfile, Profile, ProfileName};
+pub use resolved::{Config, InvalidProfileName, NoProfile, Profile, ProfileName};

@@ -5,7 +5,8 @@ use indexmap::IndexMap;
 use super::error::KeyPath;
 use super::findings::{Findings, suggestion};
 use super::limits::{MIN_PYTHON_MEMORY_BYTES, apply};
-use super::resolved::{Language, Profile, ProfileName};
+use super::resolved::{Profile, ProfileName};
+use crate::language::Language;
 use super::units::format_size;
 use super::written::{WrittenConfig, WrittenConstraint, WrittenProfile, WrittenRule};
 use crate::grants::{

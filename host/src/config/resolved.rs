@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use serde::Deserialize;
 
 use super::error::Notice;
 use super::findings::{listed, suggestion};
 use crate::grants::Policy;
+use crate::language::Language;
 use crate::limits::Limits;
 use crate::upstream::settings::UpstreamSettings;
 
@@ -111,35 +111,6 @@ impl Profile {
     }
 }
 
-/// A language that agents write.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash)]
-#[serde(rename_all = "lowercase")]
-pub enum Language {
-    /// Python.
-    Python,
-    /// JavaScript, and TypeScript with it.
-    JavaScript,
-}
-
-impl Language {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Python, Self::JavaScript];
-
-    /// The name in configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Python => "python",
-            Self::JavaScript => "javascript",
-        }
-    }
-}
-
-impl fmt::Display for Language {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// Why there is no profile to run by.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoProfile {
@@ -159,6 +130,20 @@ pub enum NoProfile {
         /// All there are.
         names: String,
     },
+}
+
+impl Default for Config {
+    /// No servers, and one profile that grants everything there is: nothing.
+    fn default() -> Self {
+        let profile = Profile::granting_everything(Limits::default());
+        Self {
+            servers: Vec::new(),
+            default_profile: Some(profile.name.clone()),
+            profiles: IndexMap::from([(profile.name.clone(), profile)]),
+            sources: Vec::new(),
+            notices: Vec::new(),
+        }
+    }
 }
 
 impl Config {

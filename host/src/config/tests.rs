@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{ConfigError, Language, Overrides};
+use crate::config::{ConfigError, Overrides};
+use crate::language::Language;
 use crate::grants::Decision;
 use crate::ids::ToolName;
 use crate::upstream::settings::{FilesRoot, Secret, TransportSettings};

@@ -11,7 +11,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde_json::{Number, Value};
 
-use super::resolved::Language;
+use crate::language::Language;
 use crate::grants::Effect;
 
 /// A whole file.

@@ -1,7 +1,8 @@
 //! What is to be run, and how it differs from the defaults.
 
+use crate::language::Language;
 use crate::limits::Limits;
-use crate::sandbox::{GuestDirectory, Language};
+use crate::sandbox::GuestDirectory;
 
 /// A piece of source text and the wishes of whoever runs it.
 #[derive(Clone, Debug)]

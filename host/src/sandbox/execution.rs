@@ -16,9 +16,10 @@ use super::engine::SandboxEngine;
 use super::error::{Exception, Failure, Outcome, SandboxError};
 use super::meter::{Meter, Metered};
 use super::ready::{Maker, Ready};
-use super::runtimes::{CachedRuntime, Language, Runtimes};
+use super::runtimes::{CachedRuntime, Runtimes};
 use super::state::{GuestState, Surroundings, fuel_used_by};
 use crate::events::Stream;
+use crate::language::Language;
 use crate::limits::{LimitKind, LimitReached, Limits, Usage};
 
 /// What a guest may hand over in one piece beside its value: error texts, names.

@@ -23,5 +23,5 @@ pub use cache::Cache;
 pub use calls::{CallRequest, RunCalls};
 pub use error::{Exception, Failure, Outcome, SandboxError};
 pub use execution::{Execution, Program, Sandbox};
-pub use runtimes::{CachedRuntime, Language, Progress};
+pub use runtimes::{CachedRuntime, Progress};
 pub use state::{GuestDirectory, Surroundings};

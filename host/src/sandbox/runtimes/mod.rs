@@ -10,6 +10,7 @@ use wasmtime::component::Component;
 use super::cache::{Cache, Condition};
 use super::engine::SandboxEngine;
 use super::error::SandboxError;
+use crate::language::Language;
 
 include!(concat!(env!("OUT_DIR"), "/embedded_sources.rs"));
 
@@ -17,31 +18,6 @@ include!(concat!(env!("OUT_DIR"), "/embedded_sources.rs"));
 pub(super) struct SourceFile {
     path: &'static str,
     bytes: &'static [u8],
-}
-
-/// Which language a runtime runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Language {
-    /// CPython 3.14.
-    Python,
-}
-
-impl Language {
-    /// All of them.
-    pub const ALL: [Self; 1] = [Self::Python];
-
-    /// The name in configuration and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Python => "python",
-        }
-    }
-}
-
-impl std::fmt::Display for Language {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 /// Told what is being done whenever something takes long.

@@ -70,6 +70,9 @@ class _NoInput(io.TextIOBase):
     def __next__(self) -> str:
         raise StopIteration
 
+    def close(self) -> None:
+        pass  # `exit()` closes standard input, and this object serves every run of the instance.
+
 
 _STYLE = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n", "line_buffering": True}
 STDOUT = io.TextIOWrapper(io.BufferedWriter(_StdoutWriter(host.STDOUT, "<stdout>")), **_STYLE)

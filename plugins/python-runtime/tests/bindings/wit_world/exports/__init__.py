@@ -1,0 +1,1 @@
+"""A stand-in for componentize-py's generated bindings: the same shapes, no host behind them."""
