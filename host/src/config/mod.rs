@@ -1,1 +1,32 @@
 //! `toolcell.toml` and its kin: as written, checked as a whole, and as used.
+//!
+//! The one file that is read is, in this order: the file of `--config`; the one that
+//! [`env::TOOLCELL_CONFIG`] names; `toolcell.toml` in the working directory; none at all. Further
+//! files of `mcpServers` JSON are read where that file says so, and such a file may itself stand
+//! in its place. A `.mcp.json` that merely lies in the working directory is never read: it is
+//! part of other people's repositories, and it names programs to start.
+//!
+//! [`load`] answers either a [`Config`] or everything that is wrong, each thing with its place and
+//! a way out. Relative paths in a file are relative to its folder. The process's environment is
+//! never read here; the caller passes a [`env::Lookup`].
+
+mod document;
+pub mod env;
+mod error;
+mod findings;
+mod json;
+mod limits;
+mod load;
+mod node;
+mod overrides;
+mod profiles;
+mod resolved;
+mod servers;
+pub mod units;
+pub mod written;
+
+pub use error::{ConfigError, KeyPath, Notice, Place, Position, Problem, Problems};
+pub use limits::{InvalidLimit, LIMIT_NAMES, MIN_PYTHON_MEMORY_BYTES, set_limit};
+pub use load::{MAX_FILE_BYTES, load};
+pub use overrides::{InvalidOverride, Overrides};
+pub use resolved::{Config, InvalidProfileName, Language, NoProfile, Profile, ProfileName};

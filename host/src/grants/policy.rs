@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::constraint::{ArgumentConstraint, Voice};
@@ -10,7 +11,8 @@ use super::pattern::{Pattern, ToolGlob};
 use crate::ids::ToolName;
 
 /// What a rule does with a call that it applies to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// The call is made.
     Allow,

@@ -1,1 +1,3 @@
-//! Typed descriptions of tools, for models and editors.
+//! Typed descriptions of tools as Python stubs, for models, people and editors.
+
+pub mod identifiers;

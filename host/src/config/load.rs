@@ -1,0 +1,282 @@
+//! Finds the configuration file, reads it and what it includes, and checks the whole.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::document::Document;
+use super::env::{Lookup, TOOLCELL_CONFIG};
+use super::error::{ConfigError, KeyPath, Notice, Place, Problem, Problems, Step};
+use super::findings::{Findings, suggestion};
+use super::json::{self, Imported};
+use super::node::{Misfit, MisfitKind};
+use super::profiles::{self, Profiles, ServerNames};
+use super::resolved::Config;
+use super::servers::{self, Surroundings};
+use super::written::{Template, WrittenConfig};
+use crate::stubs::identifiers::identifier;
+use crate::upstream::settings::UpstreamSettings;
+
+/// The largest configuration file that is read.
+pub const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Keys of `[servers.NAME]` that the design names and that are still to be built.
+const NOT_BUILT: [&str; 4] = ["idle_timeout", "lifecycle", "max_connections", "retry"];
+
+/// Reads the configuration: `explicit` (the file of `--config`) if there is one, else the file
+/// that the environment names, else `toolcell.toml` in `cwd`, else none, which is no mistake.
+///
+/// # Errors
+/// The file cannot be read, or something is wrong with it or with a file that it includes; then
+/// everything that is wrong is told at once.
+pub fn load(
+    explicit: Option<&Path>,
+    cwd: &Path,
+    lookup: &Lookup<'_>,
+) -> Result<Config, ConfigError> {
+    let named = explicit.map(Path::to_owned).or_else(|| {
+        let named = lookup(TOOLCELL_CONFIG).filter(|path| !path.is_empty());
+        named.map(PathBuf::from)
+    });
+    let mut loading = Loading::new(cwd, lookup);
+    let is_named = named.is_some();
+    let path = cwd.join(named.unwrap_or_else(|| "toolcell.toml".into()));
+    if !is_named && !path.exists() {
+        loading.mention_foreign_file();
+        return loading.finish(&WrittenConfig::default(), None);
+    }
+    let text = match read(&path) {
+        Ok(text) => text,
+        Err(Unread::Io(source)) => return Err(ConfigError::Read { path, source }),
+        Err(Unread::Problem(cause)) => {
+            let place = Place::file(loading.shown(&path));
+            return Err(Problems::one(Problem { place, cause, way_out: None }).into());
+        }
+    };
+    loading.sources.push(path.clone());
+    let is_json =
+        path.extension().is_some_and(|extension| extension == "json" || extension == "jsonc");
+    if is_json {
+        loading.json(&path, &text);
+        loading.finish(&WrittenConfig::default(), None)
+    } else {
+        loading.toml(&path, &text)
+    }
+}
+
+/// What was found so far.
+struct Loading<'a> {
+    cwd: &'a Path,
+    lookup: &'a Lookup<'a>,
+    servers: Vec<(UpstreamSettings, Place)>,
+    skipped: Vec<String>,
+    sources: Vec<PathBuf>,
+    problems: Vec<Problem>,
+    notices: Vec<Notice>,
+}
+
+impl<'a> Loading<'a> {
+    fn new(cwd: &'a Path, lookup: &'a Lookup<'a>) -> Self {
+        Self {
+            cwd,
+            lookup,
+            servers: Vec::new(),
+            skipped: Vec::new(),
+            sources: Vec::new(),
+            problems: Vec::new(),
+            notices: Vec::new(),
+        }
+    }
+
+    /// A path as errors show it: short if it lies below the working directory.
+    fn shown<'p>(&self, path: &'p Path) -> &'p Path {
+        path.strip_prefix(self.cwd).unwrap_or(path)
+    }
+
+    fn mention_foreign_file(&mut self) {
+        let name = Path::new(".mcp.json");
+        if self.cwd.join(name).exists() {
+            let text =
+                "the file is not read unless it is named: give --config .mcp.json".to_owned();
+            self.notices.push(Notice { place: Place::file(name), text });
+        }
+    }
+
+    fn toml(mut self, path: &Path, text: &str) -> Result<Config, ConfigError> {
+        let shown = self.shown(path).to_owned();
+        let document = match Document::parse(&shown, text) {
+            Ok(document) => document,
+            Err(problems) => {
+                self.problems = problems;
+                return self.finish(&WrittenConfig::default(), None);
+            }
+        };
+        let mut findings = Findings::new(&shown, |path| document.position(path));
+        let (written, misfits) = document.read::<WrittenConfig>();
+        for (path, misfit) in &misfits {
+            report_misfit(path, misfit, &mut findings);
+        }
+        let folder = path.parent().unwrap_or(self.cwd);
+        let surroundings = Surroundings { folder, lookup: self.lookup };
+        let servers_path = KeyPath::of(["servers"]);
+        for (name, server) in &written.servers {
+            let path = servers_path.key(name);
+            let settings = servers::resolve(name, server, &path, &surroundings, &mut findings);
+            if let Some(settings) = settings {
+                self.servers.push((settings, findings.place(&path)));
+            } else {
+                // It has problems of its own; patterns that name it are right all the same.
+                self.skipped.push(name.clone());
+            }
+        }
+        let included = written.mcp_config.iter().map(|file| (KeyPath::of(["mcp_config"]), file));
+        let more_path = KeyPath::of(["include_mcp_servers"]);
+        let more = written.include_mcp_servers.iter().enumerate();
+        let more = more.map(|(nth, file)| (more_path.index(nth), file));
+        for (path, file) in included.chain(more) {
+            self.include(file, &path, &surroundings, &mut findings);
+        }
+        self.finish(&written, Some(findings))
+    }
+
+    fn include(
+        &mut self,
+        file: &Template,
+        path: &KeyPath,
+        surroundings: &Surroundings<'_>,
+        findings: &mut Findings<'_>,
+    ) {
+        let Some(file) = surroundings.path(file, path, findings) else { return };
+        match read(&file) {
+            Ok(text) => {
+                self.sources.push(file.clone());
+                self.json(&file, &text);
+            }
+            Err(unread) => {
+                let reason = match unread {
+                    Unread::Io(error) => error.to_string(),
+                    Unread::Problem(reason) => reason,
+                };
+                let shown = self.shown(&file).display().to_string();
+                findings.problem(path, format!("{shown} cannot be read: {reason}"));
+            }
+        }
+    }
+
+    fn json(&mut self, path: &Path, text: &str) {
+        let folder = path.parent().unwrap_or(self.cwd);
+        let surroundings = Surroundings { folder, lookup: self.lookup };
+        let shown = self.shown(path).to_owned();
+        let Imported { servers, skipped, problems, notices } =
+            json::import(&shown, text, &surroundings);
+        self.servers.extend(servers);
+        self.skipped.extend(skipped);
+        self.problems.extend(problems);
+        self.notices.extend(notices);
+    }
+
+    /// Checks what only the whole can tell.
+    fn finish(
+        mut self,
+        written: &WrittenConfig,
+        findings: Option<Findings<'_>>,
+    ) -> Result<Config, ConfigError> {
+        let mut findings = findings.unwrap_or_else(|| Findings::new(Path::new(""), |_| None));
+        let servers = ServerNames {
+            configured: self.servers.iter().map(|(server, _)| server.name.as_str()).collect(),
+            skipped: self.skipped.iter().map(String::as_str).collect(),
+        };
+        let (profiles, default_profile): Profiles =
+            profiles::resolve(written, &servers, &mut findings);
+        self.compare_names();
+        findings
+            .problems
+            .sort_by_key(|problem| problem.place.position.map(|at| (at.line, at.column)));
+        findings.problems.append(&mut self.problems);
+        Problems::check(findings.problems)?;
+        findings.notices.append(&mut self.notices);
+        Ok(Config {
+            servers: self.servers.into_iter().map(|(server, _)| server).collect(),
+            profiles,
+            default_profile,
+            sources: self.sources,
+            notices: findings.notices,
+        })
+    }
+
+    /// Refuses servers of one name, and mentions those whose names scripts cannot tell apart.
+    fn compare_names(&mut self) {
+        let mut names: HashMap<&str, &Place> = HashMap::new();
+        let mut identifiers: HashMap<String, &str> = HashMap::new();
+        for (server, place) in &self.servers {
+            let name = server.name.as_str();
+            if let Some(first) = names.get(name) {
+                let cause = format!("a second server is called `{name}`; the first is {first}");
+                let way_out = Some("rename or remove one of the two".to_owned());
+                self.problems.push(Problem { place: place.clone(), cause, way_out });
+                continue;
+            }
+            names.insert(name, place);
+            let identifier = identifier(name);
+            match identifiers.get(&identifier) {
+                Some(first) => {
+                    let text = format!(
+                        "`{name}` and `{first}` are both `{identifier}` in scripts, where that \
+                         means `{first}`; tools[\"{name}\"] reaches the other"
+                    );
+                    self.notices.push(Notice { place: place.clone(), text });
+                }
+                None => {
+                    identifiers.insert(identifier, name);
+                }
+            }
+        }
+    }
+}
+
+fn report_misfit(path: &KeyPath, misfit: &Misfit, findings: &mut Findings<'_>) {
+    match &misfit.kind {
+        MisfitKind::Other(cause) => findings.problem(path, cause),
+        MisfitKind::UnknownWord { word, known } => {
+            let way_out = suggestion(word, known.iter().copied());
+            findings.problem_with(path, misfit, way_out);
+        }
+        MisfitKind::UnknownKey { known } => {
+            let Some((Step::Key(key), table)) = path.0.split_last() else {
+                findings.problem(path, misfit);
+                return;
+            };
+            let table = KeyPath(table.to_vec());
+            let is_server = matches!(&table.0[..], [Step::Key(first), _] if first == "servers");
+            if is_server && NOT_BUILT.contains(&key.as_str()) {
+                findings.problem_with(path, format!("`{key}` is not built yet"), "remove it");
+                return;
+            }
+            let place = if table.0.is_empty() { String::new() } else { format!(" in {table}") };
+            let cause = format!("unknown key `{}`{place}", key.escape_debug());
+            findings.problem_with(path, cause, suggestion(key, known.iter().copied()));
+        }
+    }
+}
+
+/// Why a file has no text for us.
+enum Unread {
+    Io(io::Error),
+    Problem(String),
+}
+
+fn read(path: &Path) -> Result<String, Unread> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(Unread::Io)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Unread::Io)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let size = super::units::format_size(MAX_FILE_BYTES);
+        return Err(Unread::Problem(format!("the file is larger than {size}")));
+    }
+    String::from_utf8(bytes).map_err(|_| Unread::Problem("the file is not UTF-8 text".to_owned()))
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,182 @@
+//! The configuration as it is used, after defaults, variables and checks.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+
+use super::error::Notice;
+use super::findings::{listed, suggestion};
+use crate::grants::Policy;
+use crate::limits::Limits;
+use crate::upstream::settings::UpstreamSettings;
+
+/// Everything that the operator configured.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The servers, in the order of the files. Their names differ.
+    pub servers: Vec<UpstreamSettings>,
+    /// The profiles by name, in the order of the file; at least one.
+    pub profiles: IndexMap<ProfileName, Profile>,
+    /// The profile of runs that name none.
+    pub default_profile: Option<ProfileName>,
+    /// The files that were read.
+    pub sources: Vec<PathBuf>,
+    /// What the operator should know.
+    pub notices: Vec<Notice>,
+}
+
+/// Names a profile: `[A-Za-z0-9_-]{1,64}`, so that it can stand in a URL.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProfileName(Arc<str>);
+
+/// Why a text is not a [`ProfileName`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is not a profile's name: use 1 to 64 of A-Z a-z 0-9 _ -")]
+pub struct InvalidProfileName {
+    name: String,
+}
+
+impl ProfileName {
+    /// The name of the profile of a configuration that names none.
+    pub const DEFAULT: &str = "default";
+
+    /// Checks a name as written.
+    ///
+    /// # Errors
+    /// The name is empty, longer than 64 bytes, or has a character outside `[A-Za-z0-9_-]`.
+    pub fn try_new(name: &str) -> Result<Self, InvalidProfileName> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if (1..=64).contains(&name.len()) && name.bytes().all(fits) {
+            Ok(Self(name.into()))
+        } else {
+            Err(InvalidProfileName { name: name.chars().take(80).collect() })
+        }
+    }
+
+    pub(super) fn default_name() -> Self {
+        Self(Self::DEFAULT.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProfileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for ProfileName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What the runs of one kind of agent may do.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Its name.
+    pub name: ProfileName,
+    /// Which tools they may call, and how.
+    pub policy: Policy,
+    /// What they may use.
+    pub limits: Limits,
+    /// The languages in which their code may be written: all that there are by default, since a
+    /// language alone gives access to nothing.
+    pub runtimes: Vec<Language>,
+    /// The Python modules that their code may import; `None` for all that there are.
+    pub imports: Option<Vec<String>>,
+    /// The operator named no profile and no grant, so this one grants every tool. Whoever starts
+    /// runs by it says so.
+    pub all_granted_by_default: bool,
+}
+
+impl Profile {
+    /// Grants every tool, within the given limits.
+    pub(super) fn granting_everything(limits: Limits) -> Self {
+        Self {
+            name: ProfileName::default_name(),
+            policy: Policy::everything(),
+            limits,
+            runtimes: Language::ALL.to_vec(),
+            imports: None,
+            all_granted_by_default: true,
+        }
+    }
+}
+
+/// A language that agents write.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[serde(rename_all = "lowercase")]
+pub enum Language {
+    /// Python.
+    Python,
+    /// JavaScript, and TypeScript with it.
+    JavaScript,
+}
+
+impl Language {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Python, Self::JavaScript];
+
+    /// The name in configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::JavaScript => "javascript",
+        }
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why there is no profile to run by.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoProfile {
+    /// The named one does not exist.
+    #[error("there is no profile `{name}`; {suggestion}; the profiles are {names}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What may be meant.
+        suggestion: String,
+        /// All there are.
+        names: String,
+    },
+    /// None was named, and there are several.
+    #[error("there are several profiles and no default_profile: name one of {names}")]
+    Ambiguous {
+        /// All there are.
+        names: String,
+    },
+}
+
+impl Config {
+    /// The profile of a name, or the one of runs that name none.
+    ///
+    /// # Errors
+    /// There is no such profile, or none was named and none is the default.
+    pub fn profile(&self, name: Option<&str>) -> Result<&Profile, NoProfile> {
+        let names = || self.profiles.keys().map(ProfileName::as_str);
+        let name = match (name, &self.default_profile) {
+            (Some(name), _) => name,
+            (None, Some(default)) => default.as_str(),
+            (None, None) => return Err(NoProfile::Ambiguous { names: listed(names()) }),
+        };
+        self.profiles.get(name).ok_or_else(|| NoProfile::Unknown {
+            name: name.to_owned(),
+            suggestion: suggestion(name, names()),
+            names: listed(names()),
+        })
+    }
+}
