@@ -77,11 +77,6 @@ impl Function {
             return line;
         }
         let lines: String = parameters.iter().map(|one| format!("    {one},\n")).collect();
-        // Nothing may follow `**arguments`, not even a comma, in older grammars.
-        let lines = match parameters.last() {
-            Some(last) if last.starts_with("**") => lines.trim_end_matches(",\n").to_owned() + "\n",
-            _ => lines,
-        };
         format!("def {name}(\n{lines}) -> {returns}:")
     }
 }
