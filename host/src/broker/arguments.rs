@@ -30,11 +30,7 @@ impl SchemaChecks {
     ///
     /// # Errors
     /// They do not; the error says where and why.
-    pub(super) fn check(
-        &self,
-        tool: &ToolDescription,
-        arguments: &Value,
-    ) -> Result<(), CallError> {
+    pub(super) fn check(&self, tool: &ToolDescription, arguments: &Value) -> Result<(), CallError> {
         let Some(validator) = self.validator(tool) else { return Ok(()) };
         let Err(problem) = validator.validate(arguments) else { return Ok(()) };
         Err(CallError::InvalidArguments {
@@ -78,7 +74,9 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Map<String, Value>, CallEr
     let invalid = |message| CallError::InvalidArguments { path: String::new(), message };
     match serde_json::from_str(text) {
         Ok(Value::Object(arguments)) => Ok(arguments),
-        Ok(_) => Err(invalid(format!("arguments of `{name}`: an object of named arguments is needed"))),
+        Ok(_) => {
+            Err(invalid(format!("arguments of `{name}`: an object of named arguments is needed")))
+        }
         Err(error) => Err(invalid(format!("arguments of `{name}` are not JSON: {error}"))),
     }
 }

@@ -137,9 +137,9 @@ fn decide(
 ) -> Result<(), CallError> {
     match shared.policy().decide(name, arguments) {
         Decision::Allow => Ok(()),
-        Decision::Deny { reason } => {
-            Err(CallError::Denied(format!("the operator does not allow this call of `{name}`: {reason}")))
-        }
+        Decision::Deny { reason } => Err(CallError::Denied(format!(
+            "the operator does not allow this call of `{name}`: {reason}"
+        ))),
         Decision::Ask { rule } => Err(CallError::Denied(format!(
             "this call of `{name}` needs a person's approval (asked by {rule}), and nobody can be \
              asked in this run"
@@ -173,7 +173,11 @@ async fn go_out(
     let size = output.size_bytes() as u64;
     if size > limits.answer_bytes {
         return Err(CallError::Exhausted {
-            reached: LimitReached { kind: LimitKind::Answer, limit: limits.answer_bytes, used: size },
+            reached: LimitReached {
+                kind: LimitKind::Answer,
+                limit: limits.answer_bytes,
+                used: size,
+            },
             message: format!(
                 "the answer of `{name}` is {size} bytes and may be {}; ask for less at once, with \
                  a filter or a page size if the tool has one",

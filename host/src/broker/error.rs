@@ -8,7 +8,9 @@ impl From<UpstreamError> for CallError {
     fn from(error: UpstreamError) -> Self {
         let message = error.to_string();
         match error {
-            UpstreamError::TimedOut { after, phase, .. } => Self::TimedOut { after, phase, message },
+            UpstreamError::TimedOut { after, phase, .. } => {
+                Self::TimedOut { after, phase, message }
+            }
             UpstreamError::Rejected { code, data, .. } => Self::Rejected { code, message, data },
             UpstreamError::AnswerTooLarge { limit_bytes, .. } => {
                 let limit = limit_bytes as u64;

@@ -162,7 +162,10 @@ impl Shared {
         self.upstreams().names().any(|name| name.as_str() == server)
     }
 
-    pub(super) async fn catalog(&self, server: &UpstreamName) -> Result<Arc<Catalog>, UpstreamError> {
+    pub(super) async fn catalog(
+        &self,
+        server: &UpstreamName,
+    ) -> Result<Arc<Catalog>, UpstreamError> {
         if let Some(catalog) = self.lock_catalogs().get(server) {
             return Ok(Arc::clone(catalog));
         }
@@ -243,7 +246,9 @@ impl BrokerRun {
         while let Some(joined) = self.under_way.join_next().await {
             match joined {
                 // A cancelled call's handle is gone, and so is the guest's interest.
-                Ok((id, answer)) if self.handles.remove(&id).is_some() => return Some((id, answer)),
+                Ok((id, answer)) if self.handles.remove(&id).is_some() => {
+                    return Some((id, answer));
+                }
                 Ok(_) => {}
                 Err(error) if error.is_cancelled() => {}
                 Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),

@@ -47,8 +47,12 @@ fn as_text(output: &ToolOutput) -> String {
     }
     let blocks = output.content.iter().map(|block| match block {
         ContentBlock::Text(text) => text.clone(),
-        ContentBlock::Image { data, mime_type } => format!("[image {mime_type}, {} bytes]", data.len()),
-        ContentBlock::Audio { data, mime_type } => format!("[audio {mime_type}, {} bytes]", data.len()),
+        ContentBlock::Image { data, mime_type } => {
+            format!("[image {mime_type}, {} bytes]", data.len())
+        }
+        ContentBlock::Audio { data, mime_type } => {
+            format!("[audio {mime_type}, {} bytes]", data.len())
+        }
         ContentBlock::Resource(json) | ContentBlock::Other(json) => json.get().to_owned(),
     });
     blocks.collect::<Vec<_>>().join("\n")

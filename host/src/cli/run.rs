@@ -32,10 +32,8 @@ async fn start(cli: &Cli, args: &RunArgs) -> Result<Exit, Failure> {
     let config = setup::config(cli)?;
     let profile = setup::profile(&config, &args.grants, limits(&args.limits))?;
     let host = setup::host(cli, config)?;
-    setup::until_cancelled(async {
-        Ok(host.prepare(script.language(), setup::progress).await?)
-    })
-    .await?;
+    setup::until_cancelled(async { Ok(host.prepare(script.language(), setup::progress).await?) })
+        .await?;
     let mut run = host.start_with(&profile, script)?;
 
     let cancel = run.cancellation();
@@ -79,7 +77,9 @@ fn script(args: &RunArgs) -> Result<Script, Failure> {
     let mut script = Script::python(source).name(name);
     if let Some(input) = &args.input {
         let input = serde_json::from_str(input).map_err(|error| {
-            Failure::usage(format!("--input is not JSON: {error} (a text needs quotes: '\"text\"')"))
+            Failure::usage(format!(
+                "--input is not JSON: {error} (a text needs quotes: '\"text\"')"
+            ))
         })?;
         script = script.input(input);
     }
@@ -130,11 +130,9 @@ fn parse_directory(text: &str) -> Result<GuestDirectory, Failure> {
         None => (text, false),
     };
     match text.split_once("::") {
-        Some((host, guest)) if !host.is_empty() && guest.starts_with('/') => Ok(GuestDirectory {
-            host: host.into(),
-            guest: guest.to_owned(),
-            read_only,
-        }),
+        Some((host, guest)) if !host.is_empty() && guest.starts_with('/') => {
+            Ok(GuestDirectory { host: host.into(), guest: guest.to_owned(), read_only })
+        }
         _ => Err(Failure::usage(format!(
             "--dir {text:?} is not HOST::GUEST[:ro], e.g. ./data::/data:ro (the guest's path is \
              absolute)"

@@ -15,7 +15,9 @@ use super::failure::Failure;
 pub(super) fn logging(filter: &str) {
     let parsed = tracing_subscriber::EnvFilter::try_new(filter);
     let filter = parsed.unwrap_or_else(|error| {
-        eprintln!("toolcell: the log filter {filter:?} is not understood ({error}); using \"warn\"");
+        eprintln!(
+            "toolcell: the log filter {filter:?} is not understood ({error}); using \"warn\""
+        );
         tracing_subscriber::EnvFilter::new("warn")
     });
     tracing_subscriber::fmt()
@@ -43,11 +45,8 @@ pub(super) fn profile(
     grants: &GrantArgs,
     limits: Vec<(String, String)>,
 ) -> Result<Profile, Failure> {
-    let overrides = Overrides {
-        grants: grants.grants.clone(),
-        denials: grants.denials.clone(),
-        limits,
-    };
+    let overrides =
+        Overrides { grants: grants.grants.clone(), denials: grants.denials.clone(), limits };
     let profile = config.profile_with(grants.profile.as_deref(), &overrides)?;
     if profile.all_granted_by_default && !config.servers.is_empty() {
         tracing::info!(

@@ -22,7 +22,8 @@ pub(super) async fn tools(cli: &Cli, args: &ToolsArgs) -> Result<Exit, Failure> 
     let profile = setup::profile(&config, &args.grants, Vec::new())?;
     let host = setup::host(cli, config)?;
     let servers = chosen(host.upstreams(), &args.servers)?;
-    let listed = setup::until_cancelled(async { Ok(list(host.upstreams(), &servers).await) }).await?;
+    let listed =
+        setup::until_cancelled(async { Ok(list(host.upstreams(), &servers).await) }).await?;
     if args.json {
         println!("{}", as_json(&listed, &profile));
     } else {
@@ -36,7 +37,10 @@ pub(super) async fn tools(cli: &Cli, args: &ToolsArgs) -> Result<Exit, Failure> 
 pub(super) type Listed = Vec<(UpstreamName, Result<std::sync::Arc<Catalog>, UpstreamError>)>;
 
 /// The servers that were named, or all.
-pub(super) fn chosen(upstreams: &Upstreams, named: &[String]) -> Result<Vec<UpstreamName>, Failure> {
+pub(super) fn chosen(
+    upstreams: &Upstreams,
+    named: &[String],
+) -> Result<Vec<UpstreamName>, Failure> {
     if named.is_empty() {
         return Ok(upstreams.names().cloned().collect());
     }
@@ -56,7 +60,8 @@ pub(super) fn chosen(upstreams: &Upstreams, named: &[String]) -> Result<Vec<Upst
 
 /// Lists all servers at once.
 pub(super) async fn list(upstreams: &Upstreams, servers: &[UpstreamName]) -> Listed {
-    join_all(servers.iter().map(|name| async { (name.clone(), upstreams.catalog(name).await) })).await
+    join_all(servers.iter().map(|name| async { (name.clone(), upstreams.catalog(name).await) }))
+        .await
 }
 
 fn as_text(listed: &Listed, profile: &Profile) -> String {

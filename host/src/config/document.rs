@@ -128,8 +128,8 @@ impl<'t> Document<'t> {
     fn path_near(&self, offset: usize) -> KeyPath {
         let line_start = self.text[..offset].rfind('\n').map_or(0, |at| at + 1);
         let line = self.text[line_start..].lines().next().unwrap_or_default().trim();
-        let headers = self.text[..line_start].lines().map(str::trim);
-        let header = headers.filter(|line| line.starts_with('[')).next_back().unwrap_or_default();
+        let mut lines = self.text[..line_start].lines().map(str::trim);
+        let header = lines.rfind(|line| line.starts_with('[')).unwrap_or_default();
         let mut path = KeyPath::default();
         if !line.starts_with('[') {
             path.0.extend(keys_of(header));

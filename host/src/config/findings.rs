@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use super::error::{KeyPath, Notice, Place, Position, Problem};
 use crate::grants::nearest;
 
+/// Finds the place of a path in a file.
+type Positions<'a> = Box<dyn Fn(&KeyPath) -> Option<Position> + 'a>;
+
 /// The problems and notices of one file while it is read.
 pub(super) struct Findings<'a> {
     file: PathBuf,
-    positions: Box<dyn Fn(&KeyPath) -> Option<Position> + 'a>,
+    positions: Positions<'a>,
     pub(super) problems: Vec<Problem>,
     pub(super) notices: Vec<Notice>,
 }

@@ -6,7 +6,7 @@
 //! in its place. A `.mcp.json` that merely lies in the working directory is never read: it is
 //! part of other people's repositories, and it names programs to start.
 //!
-//! [`load`] answers either a [`Config`] or everything that is wrong, each thing with its place and
+//! [`load()`] answers either a [`Config`] or everything that is wrong, each thing with its place and
 //! a way out. Relative paths in a file are relative to its folder. The process's environment is
 //! never read here; the caller passes a [`env::Lookup`].
 

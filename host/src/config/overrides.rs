@@ -5,7 +5,9 @@
 //! the limits and rules of the default profile. Rules stay in force in either case. Since the
 //! operator's own hand writes these, a `--grant` wins over a `!` pattern of the profile.
 
+use super::findings::suggestion;
 use super::limits::{InvalidLimit, set_limit};
+use super::profiles::matches_one;
 use super::resolved::{Config, NoProfile, Profile};
 use crate::grants::{InvalidPattern, ToolGlob};
 
@@ -37,6 +39,18 @@ pub enum InvalidOverride {
         #[source]
         source: InvalidPattern,
     },
+    /// A pattern can match no server.
+    #[error("{flag} {text:?}: no server is called `{server}`; {suggestion}")]
+    UnknownServer {
+        /// `--grant` or `--deny`.
+        flag: &'static str,
+        /// What was written.
+        text: String,
+        /// Its part about servers.
+        server: String,
+        /// What may be meant.
+        suggestion: String,
+    },
     /// A limit cannot be set so.
     #[error("limit {name} = {value:?}")]
     Limit {
@@ -62,8 +76,18 @@ impl Config {
     ) -> Result<Profile, InvalidOverride> {
         let mut profile = self.profile(name)?.clone();
         let parse = |flag, text: &String| {
-            let glob = text.parse::<ToolGlob>();
-            glob.map_err(|source| InvalidOverride::Pattern { flag, text: text.clone(), source })
+            let glob: ToolGlob = text.parse().map_err(|source| InvalidOverride::Pattern {
+                flag,
+                text: text.clone(),
+                source,
+            })?;
+            let names = self.servers.iter().map(|server| server.name.as_str());
+            if matches_one(&glob, names.clone()) {
+                return Ok(glob);
+            }
+            let suggestion = suggestion(glob.server(), names);
+            let server = glob.server().to_owned();
+            Err(InvalidOverride::UnknownServer { flag, text: text.clone(), server, suggestion })
         };
         if !overrides.grants.is_empty() {
             if name.is_none() {

@@ -6,12 +6,12 @@ use super::error::KeyPath;
 use super::findings::{Findings, suggestion};
 use super::limits::{MIN_PYTHON_MEMORY_BYTES, apply};
 use super::resolved::{Profile, ProfileName};
-use crate::language::Language;
 use super::units::format_size;
 use super::written::{WrittenConfig, WrittenConstraint, WrittenProfile, WrittenRule};
 use crate::grants::{
     ArgumentConstraint, ArgumentPath, Condition, InvalidConstraint, Pattern, Policy, Rule, ToolGlob,
 };
+use crate::language::Language;
 use crate::limits::Limits;
 
 /// The names that patterns may refer to.
@@ -157,13 +157,16 @@ fn check_server(
     servers: &ServerNames<'_>,
     findings: &mut Findings<'_>,
 ) {
-    let mut known = servers.configured.iter().chain(&servers.skipped);
-    if known.any(|server| glob.matches_server(server)) || glob.server() == "*" {
-        return;
-    }
-    let cause = format!("no server is called `{}`", glob.server());
     let names = servers.configured.iter().chain(&servers.skipped).copied();
-    findings.problem_with(path, cause, suggestion(glob.server(), names));
+    if !matches_one(glob, names.clone()) {
+        let cause = format!("no server is called `{}`", glob.server());
+        findings.problem_with(path, cause, suggestion(glob.server(), names));
+    }
+}
+
+/// Whether a pattern means any of these servers, or plainly all that there are.
+pub(super) fn matches_one<'a>(glob: &ToolGlob, mut servers: impl Iterator<Item = &'a str>) -> bool {
+    glob.server() == "*" || servers.any(|server| glob.matches_server(server))
 }
 
 fn resolve_rule(

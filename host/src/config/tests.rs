@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::config::{ConfigError, Overrides};
-use crate::language::Language;
 use crate::grants::Decision;
 use crate::ids::ToolName;
+use crate::language::Language;
 use crate::upstream::settings::{FilesRoot, Secret, TransportSettings};
 
 /// A folder with files, and an environment.
@@ -229,10 +231,10 @@ effect = "alow"
         "toolcell.toml:24:22: profiles.researcher.limits.memory: Python does not run in 1MiB; give at least 48MiB",
         r#"toolcell.toml:24:39: profiles.researcher.limits.deadline: 60 has no unit: write for example "60s""#,
         "toolcell.toml:24:54: profiles.researcher.limits.tool_calls: 0 would let nothing run: every limit is at least 1",
-        r#"toolcell.toml:25:3: profiles.researcher.rules[0]: the rule has no effect; write effect = "allow", "deny" or "ask""#,
+        r#"toolcell.toml:25:1: profiles.researcher.rules[0]: the rule has no effect; write effect = "allow", "deny" or "ask""#,
         "toolcell.toml:27:6: profiles.researcher.rules[0].args.url: `pattern` is not a regular expression: unclosed group",
         "toolcell.toml:28:12: profiles.researcher.rules[0].args.n.mx: unknown key `mx` in profiles.researcher.rules[0].args.n; did you mean `max`?",
-        r#"toolcell.toml:29:3: profiles.researcher.rules[1]: the rule names no tool; write tool = "SERVER.TOOL""#,
+        r#"toolcell.toml:29:1: profiles.researcher.rules[1]: the rule names no tool; write tool = "SERVER.TOOL""#,
         "toolcell.toml:30:6: profiles.researcher.rules[1].args.x: the constraint asks for nothing: give pattern, one_of, equals, min, max, max_length or starts_with",
         r#"toolcell.toml:31:1: profiles.researcher.rules[1].effect: unknown word "alow"; did you mean `allow`?"#,
     ]);
@@ -326,6 +328,12 @@ fn the_command_line_narrows_the_default_and_adds_to_a_named_profile() {
     assert_eq!(
         refused(&["!a"], &[]),
         "--grant \"!a\": `!` has no meaning here: write the tools that are meant"
+    );
+    let unknown = Overrides { denials: vec!["everthing.x".into()], ..Overrides::default() };
+    let everything = Folder::toml("[servers.everything]\ncommand = 'x'\n").load();
+    assert_eq!(
+        everything.profile_with(None, &unknown).expect_err("a refusal").to_string(),
+        "--deny \"everthing.x\": no server is called `everthing`; did you mean `everything`?"
     );
     assert_eq!(
         refused(&[], &[("fuel", "0")]),
@@ -512,4 +520,48 @@ fn deep_and_odd_files_do_no_harm() {
     let json = format!("{{\"mcpServers\": {{\"x\": {}1", "[".repeat(100_000));
     let folder = Folder::new(&[("toolcell.toml", "mcp_config = 'x.json'"), ("x.json", &json)]);
     folder.load_file(None).expect_err("a refusal");
+}
+
+/// Lines of configurations, right and wrong, to be shuffled.
+const LINES: [&str; 24] = [
+    "[servers.a]",
+    "[servers.ä]",
+    "[servers.\"b.c\"]",
+    "[[servers.a]]",
+    "command = 'x'",
+    "command = 3",
+    "command.x = '${A'",
+    "args = ['ö', '${B:-c}', 1]",
+    "env = { K = 'v', K = 'w' }",
+    "env.K = \"\\u0000\"",
+    "url = 'http://ü'",
+    "roots = { r = 3, s = '.' }",
+    "builtin = 'files'",
+    "[profiles.p]",
+    "tools = ['a.*', '!', 'é']",
+    "[[profiles.p.rules]]",
+    "args.x = { one_of = [1, [2.5, { y = nan }]] }",
+    "args = { '' = { equals = 1979-05-27 } }",
+    "effect = 'deny'",
+    "limits = { fuel = '1e9', memory = '1🦀' }",
+    "[limits]",
+    "deadline = 0x7fffffffffffffff",
+    "= broken 'ß",
+    "\u{feff}",
+];
+
+proptest! {
+    #[test]
+    fn no_file_makes_it_panic(
+        lines in prop::collection::vec(prop::sample::select(LINES.to_vec()), 0..16)
+    ) {
+        let text = lines.join("\n");
+        let json = format!("{{\"mcpServers\": {{\"x\": {text:?} /* ü */ }} }}");
+        let folder = Folder::new(&[("toolcell.toml", &text), ("x.json", &json), ("y.json", &text)]);
+        for file in [None, Some("x.json"), Some("y.json")] {
+            if let Err(error) = folder.load_file(file) {
+                prop_assert!(!error.to_string().is_empty());
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! `toolcell.toml` as people write it: every key that there is, and nothing about what it means.
 //!
 //! Unknown keys are errors. Every key may be left out; what that means is said in
-//! [`resolved`](super::resolved), as are the defaults.
+//! `resolved.rs`, as are the defaults.
 
 use std::fmt;
 
@@ -11,8 +11,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde_json::{Number, Value};
 
-use crate::language::Language;
 use crate::grants::Effect;
+use crate::language::Language;
 
 /// A whole file.
 #[derive(Debug, Default, Deserialize)]

@@ -313,7 +313,7 @@ impl ArgumentConstraint {
         let demands = || self.words(Voice::Demand);
         if found.blocked {
             return Some(format!(
-                "{} cannot be found where a value has no parts: it {}",
+                "{} is looked for inside of a value that has no parts: it {}",
                 self.path,
                 demands()
             ));

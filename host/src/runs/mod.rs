@@ -6,6 +6,6 @@ mod run;
 mod script;
 
 pub use report::{ErrorKind, RunError, RunReport};
-pub use run::{Run, StartError};
 pub(crate) use run::{Parts, start};
+pub use run::{Run, StartError};
 pub use script::Script;

@@ -116,13 +116,19 @@ pub(crate) fn start(parts: Parts, profile: &Profile, script: Script) -> Result<R
         return Err(StartError::RuntimeNotAllowed {
             profile: profile.name.to_string(),
             language: script.language.name(),
-            allowed: profile.runtimes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            allowed: profile
+                .runtimes
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
         });
     }
     let id = RunId::random();
     let cancel = CancellationToken::new();
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
-    let task = tokio::spawn(drive(parts, profile.clone(), script, id.clone(), sender, cancel.clone()));
+    let task =
+        tokio::spawn(drive(parts, profile.clone(), script, id.clone(), sender, cancel.clone()));
     let cancel_on_drop = cancel.clone().drop_guard();
     Ok(Run { id, events, cancel, task, _cancel_on_drop: cancel_on_drop })
 }

@@ -1,0 +1,14 @@
+//! Typed descriptions of tools as Python stubs, for models, people and editors. Pure: text from
+//! [`ToolDescription`](crate::tool::ToolDescription)s, nothing else.
+//!
+//! Descriptions and schemas are texts from strangers. They cannot break out of the comments,
+//! docstrings and literals that they are put in, invisible characters are taken out of them, and
+//! no schema makes a stub endless: what is too deep or too wide is `Any`.
+
+mod function;
+pub mod identifiers;
+mod module;
+mod schema;
+mod text;
+
+pub use module::{Collision, Detail, ServerStub, server_stub, tool_stub};
