@@ -2,5 +2,41 @@
 //!
 //! An upstream is connected at the first use and shared by all runs. Every step has a deadline.
 //! Credentials live here and nowhere else: no type outside this module can hold or print one.
+//!
+//! - [`Upstreams`] (`pool`) is the door: catalog, call, check, close.
+//! - `connection` is one live link with a server, `handshake` how it begins in either era of the
+//!   protocol, `catalog` and `answer` what is read over it, `check` the operator's preflight.
+//! - `transport` carries JSON-RPC (`message`): `stdio` to child processes, which `process` starts
+//!   and `guard` makes sure to end; `streamable_http` to servers on the net.
+//! - `files` is the built-in upstream that serves directories, in this process.
+//!
+//! JSON-RPC is our own because a gateway must not lose what it carries: arguments and results pass
+//! as the text that they are, where rmcp's typed client drops unknown fields, fails on unknown
+//! content and waits forever for a message that it cannot read. From rmcp come the protocol's
+//! names, versions and header rules.
 
+mod answer;
+mod catalog;
+mod check;
+mod connection;
+mod error;
+mod files;
+#[cfg(target_os = "linux")]
+mod guard;
+mod handshake;
+mod message;
+mod param_headers;
+mod pool;
+mod process;
+mod redact;
 pub mod settings;
+mod transport;
+
+pub use catalog::Catalog;
+pub use check::{CheckReport, PhaseTime};
+pub use error::{Cause, UpstreamError};
+pub use handshake::Era;
+pub use pool::{DuplicateUpstream, Upstreams};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! The preflight of one upstream: can it be reached, does it speak MCP, what does it offer, and how
+//! long does each step take?
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::ids::UpstreamName;
+use crate::limits::as_milliseconds;
+use crate::tool::Phase;
+use crate::upstream::connection;
+use crate::upstream::error::UpstreamError;
+use crate::upstream::handshake::Era;
+use crate::upstream::settings::UpstreamSettings;
+
+/// How one upstream is.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckReport {
+    /// Which one.
+    pub server: UpstreamName,
+    /// The steps that were begun, in order, the failed one included.
+    pub phases: Vec<PhaseTime>,
+    /// Which kind of MCP it speaks, once it shook hands.
+    pub era: Option<Era>,
+    /// Its own name for itself.
+    pub server_name: Option<String>,
+    /// Its own version.
+    pub server_version: Option<String>,
+    /// How many tools it offers that can be used.
+    pub tool_count: usize,
+    /// What is wrong with single tools.
+    pub problems: Vec<String>,
+    /// Why it is of no use, in words; `None` if it is healthy.
+    pub failure: Option<String>,
+}
+
+/// How long one step took.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct PhaseTime {
+    /// The step's name, as [`Phase::name`].
+    pub phase: &'static str,
+    /// Its time.
+    #[serde(rename = "ms", serialize_with = "as_milliseconds")]
+    pub took: Duration,
+}
+
+impl CheckReport {
+    /// Whether the upstream can be used. One without tools cannot.
+    pub fn is_healthy(&self) -> bool {
+        self.failure.is_none()
+    }
+
+    fn new(server: UpstreamName) -> Self {
+        Self {
+            server,
+            phases: Vec::new(),
+            era: None,
+            server_name: None,
+            server_version: None,
+            tool_count: 0,
+            problems: Vec::new(),
+            failure: None,
+        }
+    }
+
+    pub(super) fn failed(server: UpstreamName, error: UpstreamError) -> Self {
+        Self { failure: Some(error.to_string()), ..Self::new(server) }
+    }
+}
+
+pub(super) async fn check(settings: &UpstreamSettings) -> CheckReport {
+    let mut report = CheckReport::new(settings.name.clone());
+    let watch = Stopwatch::default();
+    let failure = examine(settings, &watch, &mut report).await.err();
+    report.phases = watch.finish();
+    report.failure = failure;
+    report
+}
+
+async fn examine(
+    settings: &UpstreamSettings,
+    watch: &Stopwatch,
+    report: &mut CheckReport,
+) -> Result<(), String> {
+    let connection = connection::open(settings, None, &|phase| watch.begin(phase))
+        .await
+        .map_err(|error| error.to_string())?;
+    report.era = Some(connection.era());
+    watch.begin(Phase::List);
+    let catalog = connection.catalog().await;
+    watch.stop();
+    connection.close().await;
+    let catalog = catalog.map_err(|error| error.to_string())?;
+    report.server_name = catalog.server_name.clone();
+    report.server_version = catalog.server_version.clone();
+    report.tool_count = catalog.tools.len();
+    report.problems = catalog.problems.clone();
+    if catalog.tools.is_empty() {
+        return Err(format!("server {} is reachable but offers no tools", settings.name));
+    }
+    Ok(())
+}
+
+/// Measures steps that follow each other.
+#[derive(Default)]
+struct Stopwatch {
+    /// The finished steps, and the one under way with its start.
+    steps: Mutex<(Vec<PhaseTime>, Option<(Phase, Instant)>)>,
+}
+
+impl Stopwatch {
+    fn begin(&self, phase: Phase) {
+        self.stop();
+        self.steps().1 = Some((phase, Instant::now()));
+    }
+
+    fn stop(&self) {
+        let mut steps = self.steps();
+        if let Some((phase, started)) = steps.1.take() {
+            steps.0.push(PhaseTime { phase: phase.name(), took: started.elapsed() });
+        }
+    }
+
+    fn finish(self) -> Vec<PhaseTime> {
+        self.stop();
+        std::mem::take(&mut self.steps().0)
+    }
+
+    fn steps(&self) -> std::sync::MutexGuard<'_, (Vec<PhaseTime>, Option<(Phase, Instant)>)> {
+        self.steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,163 @@
+//! Why an upstream gave no answer, grouped by what the caller does about it.
+//!
+//! Every text is a lower-case fragment that reads on its own: which server, in which phase, what
+//! was the cause, and what to do next. Secrets of the settings are never part of it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ids::UpstreamName;
+use crate::tool::{Json, Phase};
+
+/// Why an upstream gave no answer. A tool's own failure is not here: that is an answer
+/// ([`crate::tool::ToolOutput::is_error`]).
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpstreamError {
+    /// No server of this name is configured. A mistake in the host's own code or configuration.
+    #[error("no server {name:?} is configured")]
+    UnknownServer {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// The server cannot be reached, or its connection was lost. In [`Phase::Call`] the call may
+    /// have taken effect; in all other phases nothing was sent.
+    #[error("server {server} is not available ({}): {cause}", doing(*phase))]
+    Unavailable {
+        /// Which server.
+        server: UpstreamName,
+        /// What was being done.
+        phase: Phase,
+        /// What happened, and the way out.
+        #[source]
+        cause: Cause,
+    },
+    /// The time is over. In [`Phase::Call`] the call may have taken effect.
+    #[error("server {server} did not answer within {} ({}){}", Seconds(*after), doing(*phase), Hint(hint))]
+    TimedOut {
+        /// Which server.
+        server: UpstreamName,
+        /// What was being done.
+        phase: Phase,
+        /// How long was waited.
+        after: Duration,
+        /// What is known about the reason.
+        hint: Option<String>,
+    },
+    /// The server answered with a JSON-RPC error: usually the arguments were wrong.
+    #[error("server {server} rejected the request: {message} (JSON-RPC error {code})")]
+    Rejected {
+        /// Which server.
+        server: UpstreamName,
+        /// The error's code.
+        code: i64,
+        /// The error's message.
+        message: String,
+        /// The error's data.
+        data: Option<Json>,
+    },
+    /// The answer is larger than anything we read.
+    #[error(
+        "server {server} sent an answer larger than {limit_bytes} bytes; ask it for less at once"
+    )]
+    AnswerTooLarge {
+        /// Which server.
+        server: UpstreamName,
+        /// The most that is read.
+        limit_bytes: usize,
+    },
+    /// The answer arrived and cannot be used: the server's fault, and asking again will not help.
+    #[error("server {server} sent an answer that cannot be used: {problem}")]
+    BadAnswer {
+        /// Which server.
+        server: UpstreamName,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The host is shutting its upstreams down.
+    #[error("server {server} is not called any more: the host is shutting down")]
+    Closed {
+        /// Which server.
+        server: UpstreamName,
+    },
+}
+
+impl UpstreamError {
+    /// What was being done, where that is known.
+    pub fn phase(&self) -> Option<Phase> {
+        match self {
+            Self::Unavailable { phase, .. } | Self::TimedOut { phase, .. } => Some(*phase),
+            _ => None,
+        }
+    }
+}
+
+/// What happened to a connection, in words, with the error underneath where there is one.
+#[derive(Clone, Debug)]
+pub struct Cause {
+    text: Arc<str>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Cause {
+    /// A cause that is known in words only.
+    pub(super) fn new(text: impl Into<Arc<str>>) -> Self {
+        Self { text: text.into(), source: None }
+    }
+
+    /// A cause with the error that it explains. The text already tells what the error says.
+    pub(super) fn with_source(
+        text: impl Into<Arc<str>>,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
+        Self { text: text.into(), source: Some(Arc::new(source)) }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// The phase in words.
+fn doing(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Connect => "connecting",
+        Phase::Handshake => "in the MCP handshake",
+        Phase::List => "listing its tools",
+        Phase::Queue => "waiting for a free place",
+        Phase::Call => "during a call",
+    }
+}
+
+/// A duration as people write it.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(time) = self;
+        if time.subsec_millis() == 0 && time.as_secs() > 0 {
+            write!(f, "{} s", time.as_secs())
+        } else if time.as_secs() > 0 {
+            write!(f, "{:.1} s", time.as_secs_f64())
+        } else {
+            write!(f, "{} ms", time.as_millis())
+        }
+    }
+}
+
+struct Hint<'a>(&'a Option<String>);
+
+impl fmt::Display for Hint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |hint| write!(f, "; {hint}"))
+    }
+}

@@ -1,0 +1,122 @@
+//! Ways to carry MCP messages to a server and back. A transport knows JSON-RPC and how to match
+//! answers to requests; it knows nothing of tools, eras or handshakes.
+
+pub(super) mod event_stream;
+pub(super) mod stdio;
+pub(super) mod streamable_http;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::value::RawValue;
+
+use crate::tool::Json;
+use crate::upstream::error::Cause;
+use crate::upstream::message::{AnswerFault, Incoming};
+
+/// One request to a server.
+pub(super) struct Request<'a> {
+    pub(super) method: &'a str,
+    pub(super) params: &'a RawValue,
+    /// Headers that the 2026-07-28 revision derives from the parameters; for HTTP only.
+    pub(super) headers: &'a [(http::HeaderName, http::HeaderValue)],
+    /// Whether the server is told when nobody waits for the answer any more. Not before the
+    /// handshake: an old server would not understand.
+    pub(super) cancellable: bool,
+}
+
+/// Why a request has no result.
+#[derive(Clone, Debug)]
+pub(super) enum TransportError {
+    /// An answer came, and it is not a result.
+    Answer(AnswerFault),
+    /// No connection could be made, so nothing was sent.
+    Unreachable(Cause),
+    /// The connection is gone; the cause says how. The request may have been read.
+    Lost(Cause),
+    /// The server does not know our MCP session any more, so it did not look at the request. The
+    /// connection is of no use; a new one is.
+    SessionLost(Cause),
+    /// The server answered on the level of HTTP only.
+    Http(Cause),
+    /// We closed the connection.
+    Closed,
+}
+
+/// A live link to a server.
+///
+/// All methods are cancel-safe: a dropped future leaves the link usable. A dropped `request` tells
+/// the server if [`Request::cancellable`] is set. None of them has a deadline of its own; the
+/// caller's is around them, except for `close`, which is bounded.
+#[async_trait]
+pub(super) trait Transport: Send + Sync {
+    async fn request(&self, request: Request<'_>) -> Result<Json, TransportError>;
+
+    async fn notify(&self, method: &str) -> Result<(), TransportError>;
+
+    /// Called once, when the protocol revision is settled; HTTP repeats it with every request.
+    fn settle(&self, version: &str, modern: bool);
+
+    /// Whether no request can succeed any more.
+    fn is_lost(&self) -> bool;
+
+    /// What is known about a server that stays silent: its last words on stderr, say.
+    fn hint(&self) -> Option<String>;
+
+    /// Ends the link at once and without waiting, because its owner is being dropped.
+    fn abandon(&self);
+
+    /// Ends the link in an orderly way, within [`CLOSE_TIME`].
+    async fn close(&self);
+}
+
+/// The longest time that closing a link takes.
+pub(super) const CLOSE_TIME: Duration = Duration::from_secs(6);
+
+/// What servers tell us unasked, as far as it matters here.
+#[derive(Default)]
+pub(super) struct News {
+    tool_list_changes: AtomicU64,
+}
+
+impl News {
+    /// How often the server said that its tools changed.
+    pub(super) fn tool_list_changes(&self) -> u64 {
+        self.tool_list_changes.load(Ordering::Acquire)
+    }
+
+    /// Takes note of a notification.
+    pub(super) fn take(&self, method: &str, params: Option<&RawValue>) {
+        match method {
+            "notifications/tools/list_changed" => {
+                self.tool_list_changes.fetch_add(1, Ordering::AcqRel);
+            }
+            "notifications/message" => {
+                let bytes = params.map_or(0, |params| params.get().len());
+                tracing::trace!(bytes, "an upstream logs over MCP");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Handles what is no answer. Gives back what has to be written to the server, if anything.
+pub(super) fn handle_unasked(news: &Arc<News>, incoming: Incoming) -> Option<Vec<u8>> {
+    match incoming {
+        Incoming::Request { id, method } => {
+            tracing::debug!(method, "an upstream asks something of us");
+            Some(crate::upstream::message::answer_to_server(&id, &method))
+        }
+        Incoming::Notification { method, params } => {
+            news.take(&method, params.as_deref());
+            None
+        }
+        Incoming::ErrorWithoutId(error) => {
+            tracing::debug!(code = error.code, "an upstream reports an error without an id");
+            None
+        }
+        Incoming::Answer { .. } => None,
+    }
+}

@@ -1,0 +1,443 @@
+//! MCP over the stdin and stdout of a child process: one message per line.
+//!
+//! Two workers belong to a link: one writes, so that a caller who goes away cannot leave half a
+//! line behind, and one reads and hands each answer to whoever waits for it. Both end when the link
+//! is dropped. When the process ends, everyone who waits is told at once how it ended and what it
+//! last wrote to stderr.
+
+use std::collections::HashMap;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::tool::Json;
+use crate::upstream::error::Cause;
+use crate::upstream::message::{self, AnswerFault, Incoming, MAX_MESSAGE_BYTES};
+use crate::upstream::process::{Pipes, Process};
+use crate::upstream::redact::Redactor;
+use crate::upstream::transport::{News, Request, Transport, TransportError, handle_unasked};
+
+/// Messages that wait for a server which does not read its stdin. Callers beyond that wait, within
+/// their own deadlines.
+const WRITE_QUEUE: usize = 64;
+
+/// Bytes of text that is not JSON-RPC which a server may write to stdout between two messages. A
+/// banner or a stray print is common; a server that only talks is none.
+const MAX_NOISE_BYTES: usize = 1 << 20;
+
+/// How much of such text is kept for the error message.
+const NOISE_EXCERPT_BYTES: usize = 300;
+
+/// The longest wait for the exit status after stdout was closed, and for the rest of stdout after
+/// the exit.
+const EXIT_NEWS_TIME: Duration = Duration::from_millis(1500);
+
+/// A link to a child process.
+pub(in crate::upstream) struct Stdio {
+    shared: Arc<Shared>,
+    next_id: AtomicU64,
+    /// `None` once the link is closed, which closes the server's stdin.
+    outbox: Mutex<Option<mpsc::Sender<Bytes>>>,
+    _writer: AbortOnDropHandle<()>,
+    _reader: AbortOnDropHandle<()>,
+}
+
+/// What the workers and the callers share.
+struct Shared {
+    process: Process,
+    news: Arc<News>,
+    redactor: Arc<Redactor>,
+    waiting: Mutex<Waiting>,
+    noise: Mutex<String>,
+}
+
+type Outcome = Result<Json, TransportError>;
+
+enum Waiting {
+    /// Who waits for which id.
+    Open(HashMap<u64, oneshot::Sender<Outcome>>),
+    /// Why nobody can wait any more.
+    Lost(TransportError),
+}
+
+impl Stdio {
+    /// Takes over a process.
+    pub(in crate::upstream) fn new(
+        process: Process,
+        pipes: Pipes,
+        news: Arc<News>,
+        redactor: Arc<Redactor>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            process,
+            news,
+            redactor,
+            waiting: Mutex::new(Waiting::Open(HashMap::new())),
+            noise: Mutex::default(),
+        });
+        let (outbox, queue) = mpsc::channel(WRITE_QUEUE);
+        let writer = tokio::spawn(write(pipes.stdin, queue));
+        let reader = tokio::spawn(read(pipes.stdout, Arc::clone(&shared), outbox.downgrade()));
+        Self {
+            shared,
+            next_id: AtomicU64::new(1),
+            outbox: Mutex::new(Some(outbox)),
+            _writer: AbortOnDropHandle::new(writer),
+            _reader: AbortOnDropHandle::new(reader),
+        }
+    }
+
+    fn outbox(&self) -> Option<mpsc::Sender<Bytes>> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Queues one message.
+    async fn send(&self, message: Vec<u8>) -> Result<(), TransportError> {
+        let outbox = self.outbox().ok_or(TransportError::Closed)?;
+        // The queue ends with the writer, which ends when the server closes its stdin.
+        outbox.send(message.into()).await.map_err(|_| {
+            TransportError::Lost(Cause::new(self.shared.explain("it closed its stdin")))
+        })
+    }
+}
+
+#[async_trait]
+impl Transport for Stdio {
+    async fn request(&self, request: Request<'_>) -> Outcome {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let answer = self.shared.expect_answer(id)?;
+        let mut ticket = Ticket { link: self, id, tell_server: false };
+        let message = message::request(id, request.method, request.params);
+        if let Err(error) = self.send(message).await {
+            // If the process has ended, the reader knows better why.
+            return Err(self.shared.loss_soon().await.unwrap_or(error));
+        }
+        ticket.tell_server = request.cancellable;
+        let outcome = answer.await;
+        ticket.tell_server = false;
+        outcome.unwrap_or(Err(TransportError::Closed))
+    }
+
+    async fn notify(&self, method: &str) -> Result<(), TransportError> {
+        self.send(message::notification(method, &serde_json::Value::Null)).await
+    }
+
+    fn settle(&self, _version: &str, _modern: bool) {}
+
+    fn is_lost(&self) -> bool {
+        matches!(*self.shared.waiting(), Waiting::Lost(_))
+    }
+
+    fn hint(&self) -> Option<String> {
+        let noise = self.shared.noise();
+        let noise = (!noise.is_empty())
+            .then(|| format!("its stdout has text that is not MCP, starting with {noise:?}"));
+        let tail = self.shared.process.stderr_tail();
+        let tail = (!tail.is_empty()).then(|| format!("its stderr ends with:\n{tail}"));
+        let hints: Vec<String> = noise.into_iter().chain(tail).collect();
+        (!hints.is_empty()).then(|| hints.join("; "))
+    }
+
+    fn abandon(&self) {
+        self.shared.process.cut_lifeline();
+    }
+
+    async fn close(&self) {
+        // Without a sender the writer ends and closes the server's stdin.
+        drop(self.outbox.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.shared.lose(TransportError::Closed);
+        self.shared.process.close().await;
+    }
+}
+
+/// One request under way. Dropped early, it forgets the request and tells the server.
+struct Ticket<'a> {
+    link: &'a Stdio,
+    id: u64,
+    tell_server: bool,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.link.shared.forget(self.id);
+        if self.tell_server
+            && let Some(outbox) = self.link.outbox()
+        {
+            // A full queue means that the server reads nothing; it would not read this either.
+            let _ = outbox.try_send(message::cancelled(self.id).into());
+        }
+    }
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn noise(&self) -> String {
+        self.noise.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn expect_answer(&self, id: u64) -> Result<oneshot::Receiver<Outcome>, TransportError> {
+        match &mut *self.waiting() {
+            Waiting::Lost(error) => Err(error.clone()),
+            Waiting::Open(waiting) => {
+                let (sender, receiver) = oneshot::channel();
+                waiting.insert(id, sender);
+                Ok(receiver)
+            }
+        }
+    }
+
+    fn forget(&self, id: u64) {
+        if let Waiting::Open(waiting) = &mut *self.waiting() {
+            waiting.remove(&id);
+        }
+    }
+
+    fn answer(&self, id: u64, outcome: Outcome) {
+        let waiting = match &mut *self.waiting() {
+            Waiting::Open(waiting) => waiting.remove(&id),
+            Waiting::Lost(_) => None,
+        };
+        match waiting {
+            // The receiver may be gone: its caller gave up a moment ago.
+            Some(waiting) => drop(waiting.send(outcome)),
+            None => tracing::trace!(id, "an answer that nobody waits for"),
+        }
+    }
+
+    /// An answer that is too long, and whose id was not found: rather fail all than let one hang.
+    fn answer_everyone(&self, fault: &AnswerFault) {
+        if let Waiting::Open(waiting) = &mut *self.waiting() {
+            for (_, waiting) in waiting.drain() {
+                let _ = waiting.send(Err(TransportError::Answer(fault.clone())));
+            }
+        }
+    }
+
+    /// Ends the link: whoever waits gets the error, and so does whoever comes later.
+    fn lose(&self, error: TransportError) {
+        let mut state = self.waiting();
+        if let Waiting::Open(waiting) = &mut *state {
+            let waiting = std::mem::take(waiting);
+            *state = Waiting::Lost(error.clone());
+            drop(state);
+            for (_, waiting) in waiting {
+                let _ = waiting.send(Err(error.clone()));
+            }
+        }
+    }
+
+    /// Why the link is lost, if that becomes known soon.
+    async fn loss_soon(&self) -> Option<TransportError> {
+        let known = || match &*self.waiting() {
+            Waiting::Lost(error) => Some(error.clone()),
+            Waiting::Open(_) => None,
+        };
+        let _ = tokio::time::timeout(EXIT_NEWS_TIME, self.process.ended()).await;
+        for _ in 0..20 {
+            if let Some(error) = known() {
+                return Some(error);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        None
+    }
+
+    /// What happened, with the process's last words.
+    fn explain(&self, what: &str) -> String {
+        let noise = self.noise();
+        let noise = if noise.is_empty() {
+            String::new()
+        } else {
+            format!("; its stdout has text that is not MCP, starting with {noise:?}")
+        };
+        match self.process.stderr_tail() {
+            tail if tail.is_empty() => format!("{what}, with nothing on stderr{noise}"),
+            tail => format!("{what}{noise}; its stderr ends with:\n{tail}"),
+        }
+    }
+}
+
+/// Writes what is queued, one line per message, until the queue or the pipe is closed.
+async fn write(mut stdin: ChildStdin, mut queue: mpsc::Receiver<Bytes>) {
+    while let Some(message) = queue.recv().await {
+        let written = async {
+            stdin.write_all(&message).await?;
+            stdin.write_all(b"\n").await?;
+            stdin.flush().await
+        };
+        if let Err(error) = written.await {
+            tracing::debug!(%error, "an upstream closed its stdin");
+            return;
+        }
+    }
+}
+
+/// Reads messages until the process ends or breaks the protocol beyond repair.
+async fn read(stdout: ChildStdout, shared: Arc<Shared>, outbox: mpsc::WeakSender<Bytes>) {
+    let mut lines = Lines::new(stdout);
+    let mut noise_bytes = 0;
+    let mut exited = std::pin::pin!(after_exit(&shared.process));
+    let why = loop {
+        let line = tokio::select! {
+            biased;
+            line = lines.next() => line,
+            // A process that ended may have left its stdout to one that lives on.
+            () = &mut exited => break "it ended",
+        };
+        let Some(line) = line else { break "it closed its stdout" };
+        match line {
+            Line::Whole(text) => match message::read(text) {
+                Ok(messages) => {
+                    noise_bytes = 0;
+                    for message in messages {
+                        take(&shared, &outbox, message);
+                    }
+                }
+                Err(message::NotAMessage) => {
+                    noise_bytes += text.len() + 1;
+                    note_noise(&shared, text);
+                }
+            },
+            Line::TooLong { head, tail } => match message::find_id(&head, &tail) {
+                Some(id) => {
+                    shared.answer(id, Err(TransportError::Answer(AnswerFault::TooLarge)));
+                }
+                None => shared.answer_everyone(&AnswerFault::TooLarge),
+            },
+        }
+        if noise_bytes > MAX_NOISE_BYTES {
+            break "it writes text that is not MCP to its stdout, without end";
+        }
+    };
+    let status = tokio::time::timeout(EXIT_NEWS_TIME, shared.process.ended()).await;
+    let what = match status {
+        Ok(Some(status)) => describe(status),
+        _ => why.to_owned(),
+    };
+    // stderr is read by another worker, which may be a moment behind.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    shared.lose(TransportError::Lost(Cause::new(shared.explain(&what))));
+}
+
+/// Resolves when the process has ended and its stdout was given time to run dry.
+async fn after_exit(process: &Process) {
+    process.ended().await;
+    tokio::time::sleep(EXIT_NEWS_TIME).await;
+}
+
+fn take(shared: &Shared, outbox: &mpsc::WeakSender<Bytes>, message: Incoming) {
+    if let Incoming::Answer { id, outcome } = message {
+        shared.answer(id, outcome.map_err(TransportError::Answer));
+    } else if let Some(answer) = handle_unasked(&shared.news, message)
+        && let Some(outbox) = outbox.upgrade()
+    {
+        // Never wait here: a server that asks without reading would stop us from reading.
+        let _ = outbox.try_send(answer.into());
+    }
+}
+
+fn note_noise(shared: &Shared, text: &[u8]) {
+    let text = String::from_utf8_lossy(&text[..text.len().min(NOISE_EXCERPT_BYTES)]);
+    let text = shared.redactor.clean(text.trim());
+    let mut noise = shared.noise.lock().unwrap_or_else(PoisonError::into_inner);
+    if noise.is_empty() {
+        *noise = text.into_owned();
+    }
+}
+
+/// How a server ended. The guard reports death by a signal as shells do.
+fn describe(status: ExitStatus) -> String {
+    match status.code() {
+        Some(0) => "the process ended (exit status 0)".to_owned(),
+        Some(code @ 129..=192) => format!("the process was killed by signal {}", code - 128),
+        Some(code) => format!("the process failed with exit status {code}"),
+        None => "the process was killed".to_owned(),
+    }
+}
+
+enum Line<'a> {
+    Whole(&'a [u8]),
+    TooLong { head: Vec<u8>, tail: Vec<u8> },
+}
+
+/// Splits a stream into lines of bounded length. Cancel-safe: a half-read line is kept.
+struct Lines<R> {
+    from: BufReader<R>,
+    line: Vec<u8>,
+    /// The last line was handed out; the next read starts a new one.
+    handed_out: bool,
+    /// The beginning of a line that is too long, while its rest is being skipped.
+    skipping: Option<Vec<u8>>,
+}
+
+/// Enough of a message's end to find an id there.
+const ENDS_BYTES: usize = 512;
+
+impl<R: tokio::io::AsyncRead + Unpin> Lines<R> {
+    fn new(from: R) -> Self {
+        let from = BufReader::with_capacity(64 << 10, from);
+        Self { from, line: Vec::new(), handed_out: false, skipping: None }
+    }
+
+    /// The next line, or `None` at the end of the stream; an unfinished line is dropped.
+    async fn next(&mut self) -> Option<Line<'_>> {
+        if std::mem::take(&mut self.handed_out) {
+            self.line.clear();
+            // One huge answer must not occupy its memory for as long as the server lives.
+            self.line.shrink_to(1 << 20);
+        }
+        loop {
+            let available = self.from.fill_buf().await.ok()?;
+            if available.is_empty() {
+                return None;
+            }
+            let newline = available.iter().position(|byte| *byte == b'\n');
+            let used = newline.map_or(available.len(), |at| at + 1);
+            self.line.extend_from_slice(&available[..newline.unwrap_or(used)]);
+            self.from.consume(used);
+            if self.line.len() > MAX_MESSAGE_BYTES && self.skipping.is_none() {
+                self.skipping = Some(self.line[..ENDS_BYTES].to_vec());
+            }
+            if self.skipping.is_some() && self.line.len() > ENDS_BYTES {
+                self.line.drain(..self.line.len() - ENDS_BYTES);
+            }
+            if newline.is_some() {
+                self.handed_out = true;
+                return Some(match self.skipping.take() {
+                    Some(head) => Line::TooLong { head, tail: self.line.clone() },
+                    None => Line::Whole(&self.line),
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_line_that_is_too_long_is_skipped_and_keeps_its_ends() {
+        let mut text = br#"{"id":5,"result":""#.to_vec();
+        text.extend(std::iter::repeat_n(b'x', MAX_MESSAGE_BYTES));
+        text.extend_from_slice(b"\"}\nshort\nunfinished");
+        let mut lines = Lines::new(&text[..]);
+        let Some(Line::TooLong { head, tail }) = lines.next().await else { panic!("not noticed") };
+        assert_eq!(message::find_id(&head, &tail), Some(5));
+        assert!(tail.ends_with(b"x\"}"));
+        let Some(Line::Whole(line)) = lines.next().await else { panic!("no next line") };
+        assert_eq!(line, b"short");
+        assert!(lines.next().await.is_none());
+    }
+}
