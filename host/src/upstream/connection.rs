@@ -68,7 +68,11 @@ impl Connection {
     }
 
     /// One call. It has no deadline here.
-    pub(super) async fn call(&self, tool: &str, arguments: &RawValue) -> Result<ToolOutput, CallFault> {
+    pub(super) async fn call(
+        &self,
+        tool: &str,
+        arguments: &RawValue,
+    ) -> Result<ToolOutput, CallFault> {
         match self {
             Self::Remote(remote) => remote.call(tool, arguments).await,
             Self::Files(files) => Ok(files.call(tool, arguments).await),
@@ -140,9 +144,12 @@ pub(super) async fn open(
 ) -> Result<Connection, UpstreamError> {
     if let TransportSettings::Files { roots } = &settings.transport {
         on_phase(Phase::Connect);
-        let files = Files::open(&settings.name, roots).map_err(|cause| {
-            UpstreamError::Unavailable { server: settings.name.clone(), phase: Phase::Connect, cause }
-        })?;
+        let files =
+            Files::open(&settings.name, roots).map_err(|cause| UpstreamError::Unavailable {
+                server: settings.name.clone(),
+                phase: Phase::Connect,
+                cause,
+            })?;
         return Ok(Connection::Files(files));
     }
     let redactor = Arc::new(Redactor::new(&settings.transport));
@@ -404,9 +411,8 @@ impl Remote {
         params: &(impl Serialize + Sync),
         headers: &[(http::HeaderName, http::HeaderValue)],
     ) -> Result<Json, TransportError> {
-        let params = to_raw_value(params).map_err(|error| {
-            TransportError::Answer(AnswerFault::Malformed(error.to_string()))
-        })?;
+        let params = to_raw_value(params)
+            .map_err(|error| TransportError::Answer(AnswerFault::Malformed(error.to_string())))?;
         self.link.request(Request { method, params: &params, headers, cancellable: true }).await
     }
 

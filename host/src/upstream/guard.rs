@@ -19,8 +19,6 @@
 //! If the guard itself is killed, the kernel kills the server's main process (PDEATHSIG).
 //! Elsewhere than on Linux there is no guard and the host kills the server's process group.
 
-
-
 use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,7 +108,8 @@ fn prepare() -> Option<RawFd> {
 
 /// Starts the server in a process group of its own.
 fn start(lifeline: RawFd, command: &[CString]) -> Option<libc::pid_t> {
-    let mut arguments: Vec<*const libc::c_char> = command.iter().map(|word| word.as_ptr()).collect();
+    let mut arguments: Vec<*const libc::c_char> =
+        command.iter().map(|word| word.as_ptr()).collect();
     arguments.push(std::ptr::null());
     // SAFETY: this process has one thread, so the child may use all of libc after the fork.
     unsafe {
@@ -303,7 +302,9 @@ fn children(pid: libc::pid_t) -> Vec<libc::pid_t> {
         for thread in threads.flatten() {
             if let Ok(line) = std::fs::read_to_string(thread.path().join("children")) {
                 listed = true;
-                found.extend(line.split_ascii_whitespace().filter_map(|pid| pid.parse::<libc::pid_t>().ok()));
+                found.extend(
+                    line.split_ascii_whitespace().filter_map(|pid| pid.parse::<libc::pid_t>().ok()),
+                );
             }
         }
     }

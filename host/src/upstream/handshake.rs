@@ -190,13 +190,7 @@ async fn initialize(link: &dyn Transport) -> Result<ServerInfo, TransportError> 
     let problems = if known { Vec::new() } else { vec![problem] };
     link.settle(&version, false);
     link.notify("notifications/initialized").await?;
-    Ok(describe(
-        Era::Legacy,
-        &found.server_info,
-        &found.capabilities,
-        found.instructions,
-        problems,
-    ))
+    Ok(describe(Era::Legacy, &found.server_info, &found.capabilities, found.instructions, problems))
 }
 
 fn check_size(answer: &RawValue) -> Result<(), TransportError> {

@@ -101,8 +101,7 @@ fn read_batch(text: &str) -> Result<Vec<Incoming>, NotAMessage> {
     if parts.len() > MAX_BATCH {
         return Err(NotAMessage);
     }
-    let messages: Vec<_> =
-        parts.into_iter().filter_map(|part| read_one(part.get()).ok()).collect();
+    let messages: Vec<_> = parts.into_iter().filter_map(|part| read_one(part.get()).ok()).collect();
     if messages.is_empty() { Err(NotAMessage) } else { Ok(messages) }
 }
 
@@ -139,9 +138,9 @@ fn read_outcome(envelope: &Envelope<'_>) -> Result<Json, AnswerFault> {
     if let Some(error) = envelope.error {
         return Err(AnswerFault::Rejected(read_error(error)));
     }
-    let result = envelope.result.ok_or_else(|| {
-        AnswerFault::Malformed("it has neither a result nor an error".to_owned())
-    })?;
+    let result = envelope
+        .result
+        .ok_or_else(|| AnswerFault::Malformed("it has neither a result nor an error".to_owned()))?;
     if too_deep(result.get()) {
         let why = format!("it is nested deeper than {MAX_DEPTH} levels");
         return Err(AnswerFault::Malformed(why));
@@ -295,7 +294,8 @@ mod tests {
     #[test]
     fn a_deep_answer_is_an_error_of_its_request() {
         let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-        let message = format!(r#"{{"jsonrpc":"2.0","id":3,"result":{{"structuredContent":{deep}}}}}"#);
+        let message =
+            format!(r#"{{"jsonrpc":"2.0","id":3,"result":{{"structuredContent":{deep}}}}}"#);
         let Incoming::Answer { id: 3, outcome: Err(AnswerFault::Malformed(why)) } = only(&message)
         else {
             panic!("not refused")

@@ -162,7 +162,9 @@ mod tests {
         }
         check_refused(json!({ "x-mcp-header": "A" }));
         check_refused(json!({ "properties": { "a": { "type": "string", "x-mcp-header": "" } } }));
-        check_refused(json!({ "properties": { "a": { "type": "string", "x-mcp-header": "a b" } } }));
+        check_refused(
+            json!({ "properties": { "a": { "type": "string", "x-mcp-header": "a b" } } }),
+        );
         check_refused(json!({ "properties": { "a": { "type": "object", "x-mcp-header": "A" } } }));
         check_refused(json!({ "properties": {
             "a": { "type": "string", "x-mcp-header": "A" },

@@ -257,7 +257,9 @@ impl Slot {
         };
         let connection = tokio::time::timeout_at(deadline, self.connection())
             .await
-            .map_err(|_| timed_out(*self.phase.lock().unwrap_or_else(PoisonError::into_inner), None))?
+            .map_err(|_| {
+                timed_out(*self.phase.lock().unwrap_or_else(PoisonError::into_inner), None)
+            })?
             .map_err(CallFault::Final)?;
         tokio::time::timeout_at(deadline, connection.call(tool, arguments))
             .await

@@ -132,7 +132,10 @@ fn watch_exit(mut child: Child) -> watch::Receiver<Option<ExitStatus>> {
 fn find(program: &Program<'_>) -> Result<PathBuf, Cause> {
     let cwd = match program.cwd {
         Some(cwd) if !cwd.is_dir() => {
-            return Err(Cause::new(format!("its working directory {} is not there", cwd.display())));
+            return Err(Cause::new(format!(
+                "its working directory {} is not there",
+                cwd.display()
+            )));
         }
         Some(cwd) => cwd.to_owned(),
         None => std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
@@ -158,7 +161,9 @@ fn find(program: &Program<'_>) -> Result<PathBuf, Cause> {
 }
 
 /// The environment of a server: the harmless part of ours, then what the settings add.
-fn environment(added: &BTreeMap<String, Secret>) -> BTreeMap<std::ffi::OsString, std::ffi::OsString> {
+fn environment(
+    added: &BTreeMap<String, Secret>,
+) -> BTreeMap<std::ffi::OsString, std::ffi::OsString> {
     let inherited = std::env::vars_os().filter(|(name, _)| {
         name.to_str()
             .is_some_and(|name| INHERITED_VARIABLES.contains(&name) || name.starts_with("LC_"))

@@ -127,12 +127,15 @@ async fn what_cannot_be_started_is_named_with_the_way_out() {
     check(&error, "server s is not available (connecting)");
     check(&error, "was not found in PATH");
     check(&fault(stdio("/no/such/command", &[], &[])).await, "does not exist");
-    check(&fault(stdio("/etc/hostname", &[], &[])).await, "not an executable");
+    check(&fault(stdio("/etc/passwd", &[], &[])).await, "not an executable");
     let error = fault(stdio("sh", &["-c", "echo oh dear >&2; exit 4"], &[])).await;
     check(&error, "exit status 4");
     check(&error, "oh dear");
-    let error = fault(stdio("sh", &["-c", "echo usage: server PORT; cat >/dev/null"], &[]));
-    check(&tokio::time::timeout(Duration::from_secs(12), error).await.unwrap(), "usage: server");
+    let script = "echo usage: server PORT; cat >/dev/null";
+    let mut settings = settings("s", stdio("sh", &["-c", script], &[]));
+    settings.connect_timeout = Duration::from_millis(300);
+    let report = Upstreams::new(vec![settings]).unwrap().check(&upstream_name("s")).await;
+    check(&report.failure.unwrap(), "usage: server PORT");
 }
 
 #[tokio::test]
@@ -143,23 +146,26 @@ async fn a_silent_server_times_out_in_its_handshake() {
         let upstreams = Upstreams::new(vec![settings]).unwrap();
         let report = upstreams.check(&upstream_name("s")).await;
         let failure = report.failure.unwrap();
-        assert!(failure.contains("did not answer within 300 ms (in the MCP handshake)"), "{failure}");
+        assert!(
+            failure.contains("did not answer within 300 ms (in the MCP handshake)"),
+            "{failure}"
+        );
         assert_eq!(report.phases.last().unwrap().phase, "handshake");
     }
 }
 
 #[tokio::test]
 async fn a_server_that_ignores_what_it_does_not_know_still_shakes_hands() {
-    let mute = super::SHELL_SERVER
-        .replace(r#"error '{"code":-32601,"message":"Method not found"}'"#, ":");
+    let mute =
+        super::SHELL_SERVER.replace(r#"error '{"code":-32601,"message":"Method not found"}'"#, ":");
     let upstreams = only(stdio("sh", &["-c", &mute], &[]));
     call(&upstreams, "echo", "{}").await.unwrap();
 }
 
 #[tokio::test]
 async fn a_server_that_dies_of_the_unknown_gets_a_second_start() {
-    let fragile =
-        super::SHELL_SERVER.replace(r#"error '{"code":-32601,"message":"Method not found"}'"#, "exit 9");
+    let fragile = super::SHELL_SERVER
+        .replace(r#"error '{"code":-32601,"message":"Method not found"}'"#, "exit 9");
     let upstreams = only(stdio("sh", &["-c", &fragile], &[]));
     call(&upstreams, "echo", "{}").await.unwrap();
     call(&upstreams, "die", "{}").await.unwrap_err();

@@ -47,7 +47,11 @@ fn only(transport: TransportSettings) -> Upstreams {
     Upstreams::new(vec![settings("s", transport)]).unwrap()
 }
 
-async fn call(upstreams: &Upstreams, tool: &str, arguments: &str) -> Result<ToolOutput, UpstreamError> {
+async fn call(
+    upstreams: &Upstreams,
+    tool: &str,
+    arguments: &str,
+) -> Result<ToolOutput, UpstreamError> {
     call_within(upstreams, tool, arguments, PATIENCE).await
 }
 

@@ -36,11 +36,7 @@ impl EventReader {
     ///
     /// # Errors
     /// An event is too long.
-    pub(super) fn push(
-        &mut self,
-        bytes: &[u8],
-        mut on: impl FnMut(Event),
-    ) -> Result<(), TooLong> {
+    pub(super) fn push(&mut self, bytes: &[u8], mut on: impl FnMut(Event)) -> Result<(), TooLong> {
         for byte in bytes {
             match byte {
                 b'\n' if std::mem::take(&mut self.after_carriage_return) => {}

@@ -161,7 +161,8 @@ fn is_loopback(url: &Url) -> bool {
 fn header_map(headers: &BTreeMap<String, Secret>) -> Result<HeaderMap, Cause> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
-        let bad = |what: &str| Cause::new(format!("the header {name:?} has a {what} that HTTP forbids"));
+        let bad =
+            |what: &str| Cause::new(format!("the header {name:?} has a {what} that HTTP forbids"));
         let key: HeaderName = name.parse().map_err(|_| bad("name"))?;
         let mut value = HeaderValue::from_str(value.expose()).map_err(|_| bad("value"))?;
         value.set_sensitive(true);
@@ -302,7 +303,8 @@ impl Shared {
         // The question about the era is itself a modern request.
         let asks_era = request.method == "server/discover";
         if asks_era || matches!(*self.revision(), Revision::Modern(_)) {
-            headers.push((name(HEADER_MCP_PROTOCOL_VERSION), HeaderValue::from_static("2026-07-28")));
+            headers
+                .push((name(HEADER_MCP_PROTOCOL_VERSION), HeaderValue::from_static("2026-07-28")));
             if let Ok(method) = HeaderValue::from_str(request.method) {
                 headers.push((name(HEADER_MCP_METHOD), method));
             }
