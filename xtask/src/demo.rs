@@ -14,11 +14,12 @@ pub(crate) fn demo(workspace: &Workspace) -> Result<()> {
     process::output("cc", &["--version"])
         .context("a C compiler is needed (Debian, Ubuntu: `apt install gcc libc6-dev`)")?;
     let fixtures = fixtures::install(workspace)?;
-    let toolcell = step("building toolcell (the first time takes some minutes)", || {
-        workspace.build_toolcell("release")
+    step("building toolcell (the first time takes some minutes)", || {
+        let package = ["--package", "toolcell", "--bin", "toolcell"];
+        process::run(workspace.cargo().args(["build", "--locked", "--release"]).args(package))
     })?;
     step("building the Python runtime (once)", || {
-        process::run(workspace.toolcell(&toolcell).args(["runtimes", "build"]))
+        process::run(workspace.toolcell("release").args(["runtimes", "build"]))
     })?;
 
     let (everything, address) = step("starting server-everything on streamable HTTP", || {
@@ -35,7 +36,7 @@ pub(crate) fn demo(workspace: &Workspace) -> Result<()> {
     eprintln!("==> toolcell run --config examples/demo/toolcell.toml examples/demo/briefing.py");
     process::run(
         workspace
-            .toolcell(&toolcell)
+            .toolcell("release")
             .args(["run", "--config", "examples/demo/toolcell.toml", "examples/demo/briefing.py"])
             .env("TOOLCELL_DEMO_REPOSITORY", &workspace.root)
             .env("TOOLCELL_DEMO_EVERYTHING_URL", format!("http://{address}/mcp"))

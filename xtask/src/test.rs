@@ -11,9 +11,20 @@ use crate::workspace::Workspace;
 /// Installs what the tests need, builds, and runs them. `args` go to `cargo test`.
 pub(crate) fn test(workspace: &Workspace, args: &[String]) -> Result<()> {
     let fixtures = fixtures::install(workspace)?;
-    let toolcell = step("building toolcell", || workspace.build_toolcell("dev"))?;
+    // The same selection of packages and targets as in `cargo test`, so that no dependency is compiled
+    // twice with different features.
+    step("building toolcell and its tests (the first time takes some minutes)", || {
+        process::run(workspace.cargo().args([
+            "build",
+            "--locked",
+            "--workspace",
+            "--bins",
+            "--tests",
+        ]))
+    })?;
+    let mut toolcell = workspace.toolcell("debug");
     step("building the Python runtime (once)", || {
-        process::run(workspace.toolcell(&toolcell).args(["runtimes", "build"]))
+        process::run(toolcell.args(["runtimes", "build"]))
     })?;
     step("running the tests", || {
         process::run(
@@ -22,7 +33,7 @@ pub(crate) fn test(workspace: &Workspace, args: &[String]) -> Result<()> {
                 .args(["test", "--locked", "--workspace"])
                 .args(args)
                 .env("TOOLCELL_FIXTURES", &fixtures.root)
-                .env("TOOLCELL_BIN", &toolcell),
+                .env("TOOLCELL_BIN", toolcell.get_program()),
         )
     })?;
     test_python_runtime(workspace)

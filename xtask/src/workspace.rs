@@ -1,11 +1,9 @@
 //! Where things are, and how cargo is called.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-
-use crate::process;
 
 /// The source tree and its build folder.
 pub(crate) struct Workspace {
@@ -40,20 +38,9 @@ impl Workspace {
         self.target.join("toolcell")
     }
 
-    /// Builds toolcell's binary in a profile, `dev` or `release`, and says where it is.
-    pub(crate) fn build_toolcell(&self, profile: &str) -> Result<PathBuf> {
-        process::run(
-            self.cargo()
-                .args(["build", "--locked", "--package", "toolcell", "--bin", "toolcell"])
-                .args(["--profile", profile]),
-        )?;
-        let folder = if profile == "dev" { "debug" } else { profile };
-        Ok(self.target.join(folder).join("toolcell"))
-    }
-
-    /// A command of toolcell's own, to be run in the root.
-    pub(crate) fn toolcell(&self, binary: &Path) -> Command {
-        let mut toolcell = Command::new(binary);
+    /// toolcell as it was built into a folder of the build folder, to be run in the root.
+    pub(crate) fn toolcell(&self, folder: &str) -> Command {
+        let mut toolcell = Command::new(self.target.join(folder).join("toolcell"));
         toolcell.current_dir(&self.root).env("TOOLCELL_CACHE_DIR", self.cache());
         toolcell
     }

@@ -273,7 +273,52 @@ impl Drop for EverythingHttp {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::net::TcpStream;
+
     use super::*;
+
+    const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
+
+    #[test]
+    fn every_server_on_stdio_answers_and_ends_with_its_input() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let servers = [
+            ("everything", everything_stdio()),
+            ("filesystem", filesystem(&[folder.path()])),
+            ("memory", memory(&folder.path().join("memory.json"))),
+            ("time", time()),
+            ("git", git(root.parent().expect("tests/ lies in the root"))),
+            ("misbehaving", misbehaving("ok")),
+        ];
+        for (name, server) in servers {
+            let marker = Marker::new();
+            let mut command = server.marked(&marker).command();
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+            let mut stdin = child.stdin.take().expect("stdin is a pipe");
+            writeln!(stdin, "{INITIALIZE}").expect("the server reads");
+            let mut answer = String::new();
+            let stdout = child.stdout.take().expect("stdout is a pipe");
+            BufReader::new(stdout).read_line(&mut answer).expect("the server writes");
+            assert!(answer.contains(r#""protocolVersion":"2025-11-25""#), "{name}: {answer}");
+            drop(stdin);
+            child.wait().expect("a child can be waited for");
+            marker.assert_nothing_survives();
+        }
+    }
+
+    #[test]
+    fn a_server_on_http_stops_and_restarts_on_its_port() {
+        let mut server = everything_http();
+        let address = server.url()["http://".len()..].trim_end_matches("/mcp").to_owned();
+        assert!(TcpStream::connect(&address).is_ok());
+        server.restart();
+        assert!(server.url().contains(&address) && TcpStream::connect(&address).is_ok());
+        server.stop();
+        assert!(TcpStream::connect(&address).is_err());
+    }
 
     #[test]
     fn a_server_is_a_table_of_the_configuration() {
