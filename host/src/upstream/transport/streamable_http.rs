@@ -287,7 +287,10 @@ impl Shared {
             header::ACCEPT,
             HeaderValue::from_static("application/json, text/event-stream"),
         );
-        headers.extend(more.iter().cloned());
+        for (name, value) in more {
+            // Instead of a header of the same name, not beside it.
+            headers.insert(name, value.clone());
+        }
         let request = self.client.post(self.url.clone()).headers(headers).body(body);
         request.send().await.map_err(|error| self.unreachable(error))
     }
@@ -619,10 +622,11 @@ fn explain(error: &reqwest::Error, authority: &str) -> String {
                         "connection refused: nothing listens at {authority}; is the server running?"
                     );
                 }
-                std::io::ErrorKind::InvalidData if whole.contains("certificate") => {
-                    return format!("the TLS certificate of {authority} is not trusted: {io}");
-                }
                 _ => {}
+            }
+            let inner = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            if let Some(tls) = inner {
+                return explain_tls(tls, authority);
             }
         }
         next = cause.source();
@@ -633,11 +637,20 @@ fn explain(error: &reqwest::Error, authority: &str) -> String {
     if error.is_timeout() {
         return format!("{authority} did not accept a connection in time");
     }
-    if whole.contains("certificate") || whole.contains("tls") || whole.contains("TLS") {
-        return format!("TLS with {authority} failed: {whole}");
-    }
     if error.is_connect() {
         return format!("no connection to {authority}: {whole}");
     }
     format!("the connection to {authority} was lost before an answer came: {whole}")
+}
+
+fn explain_tls(error: &rustls::Error, authority: &str) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(_) => {
+            format!("the TLS certificate of {authority} is not trusted: {error}")
+        }
+        rustls::Error::InvalidMessage(_) => {
+            format!("{authority} does not speak TLS; is its URL http:// rather than https://?")
+        }
+        _ => format!("TLS with {authority} failed: {error}"),
+    }
 }
