@@ -1,7 +1,7 @@
 //! The preflight of one upstream: can it be reached, does it speak MCP, what does it offer, and how
 //! long does each step take?
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -105,29 +105,34 @@ async fn examine(
 /// Measures steps that follow each other.
 #[derive(Default)]
 struct Stopwatch {
-    /// The finished steps, and the one under way with its start.
-    steps: Mutex<(Vec<PhaseTime>, Option<(Phase, Instant)>)>,
+    steps: Mutex<Steps>,
+}
+
+#[derive(Default)]
+struct Steps {
+    finished: Vec<PhaseTime>,
+    under_way: Option<(Phase, Instant)>,
 }
 
 impl Stopwatch {
     fn begin(&self, phase: Phase) {
         self.stop();
-        self.steps().1 = Some((phase, Instant::now()));
+        self.steps().under_way = Some((phase, Instant::now()));
     }
 
     fn stop(&self) {
         let mut steps = self.steps();
-        if let Some((phase, started)) = steps.1.take() {
-            steps.0.push(PhaseTime { phase: phase.name(), took: started.elapsed() });
+        if let Some((phase, started)) = steps.under_way.take() {
+            steps.finished.push(PhaseTime { phase: phase.name(), took: started.elapsed() });
         }
     }
 
     fn finish(self) -> Vec<PhaseTime> {
         self.stop();
-        std::mem::take(&mut self.steps().0)
+        std::mem::take(&mut self.steps().finished)
     }
 
-    fn steps(&self) -> std::sync::MutexGuard<'_, (Vec<PhaseTime>, Option<(Phase, Instant)>)> {
-        self.steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn steps(&self) -> MutexGuard<'_, Steps> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -38,7 +38,7 @@ pub(super) type OnPhase<'a> = &'a (dyn Fn(Phase) + Send + Sync);
 
 /// A connection to an upstream of any kind.
 pub(super) enum Connection {
-    Remote(Remote),
+    Remote(Box<Remote>),
     /// In this process; never lost.
     Files(Files),
 }
@@ -93,6 +93,12 @@ impl Connection {
             let _ = tokio::time::timeout(CLOSE_TIME, remote.link.close()).await;
         }
     }
+}
+
+/// The end of a wait that begins now. Whoever configures a thousand years gets one.
+pub(super) fn deadline_after(wait: Duration) -> Instant {
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+    Instant::now() + wait.min(LONGEST)
 }
 
 /// Why a call has no answer.
@@ -157,7 +163,7 @@ pub(super) async fn open(
     on_phase(Phase::Connect);
     let mut attempt = Attempt::connect(settings, &redactor)?;
     on_phase(Phase::Handshake);
-    let deadline = Instant::now() + settings.connect_timeout;
+    let deadline = deadline_after(settings.connect_timeout);
     let mut outcome = attempt.shake_hands(settings, remembered, deadline).await?;
     let second_try = match (&outcome, remembered) {
         (Ok(_), _) => None,
@@ -175,7 +181,7 @@ pub(super) async fn open(
         outcome = attempt.shake_hands(settings, era, deadline).await?;
     }
     let info = outcome.map_err(|error| faults.explain(Phase::Handshake, error))?;
-    Ok(Connection::Remote(attempt.into_remote(settings, info, redactor)))
+    Ok(Connection::Remote(Box::new(attempt.into_remote(settings, info, redactor))))
 }
 
 /// A link that has not shaken hands. Dropping it ends what it started.
@@ -317,7 +323,7 @@ impl Remote {
         if let Some(catalog) = self.fresh_catalog() {
             return Ok(catalog);
         }
-        let deadline = Instant::now() + self.list_timeout;
+        let deadline = deadline_after(self.list_timeout);
         let listing = async {
             let _turn = self.listing.lock().await;
             match self.fresh_catalog() {

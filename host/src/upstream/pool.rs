@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::ids::{ToolName, UpstreamName};
 use crate::tool::{Phase, ToolOutput};
@@ -104,7 +105,16 @@ impl Upstreams {
     /// The server cannot be reached, or its list cannot be used.
     pub async fn catalog(&self, name: &UpstreamName) -> Result<Arc<Catalog>, UpstreamError> {
         let slot = self.slot(name)?;
-        self.unless_closing(slot, async { slot.connection().await?.catalog().await }).await
+        self.unless_closing(slot, async {
+            let connection = slot.connection().await?;
+            // In a worker: others wait for the same listing, so it has to go on whatever this caller
+            // does meanwhile.
+            let listing = tokio::spawn(async move { connection.catalog().await });
+            AbortOnDropHandle::new(listing)
+                .await
+                .unwrap_or_else(|_| Err(UpstreamError::Closed { server: name.clone() }))
+        })
+        .await
     }
 
     /// Calls a tool with a JSON object as its arguments. `timeout`, or the server's own
@@ -123,7 +133,7 @@ impl Upstreams {
     ) -> Result<ToolOutput, UpstreamError> {
         let slot = self.slot(&tool.upstream)?;
         let timeout = slot.settings.call_timeout.map_or(timeout, |own| own.min(timeout));
-        let deadline = Instant::now() + timeout;
+        let deadline = connection::deadline_after(timeout);
         self.unless_closing(slot, async {
             match slot.call(&tool.tool, arguments, deadline, timeout).await {
                 Err(CallFault::NotSeen(error)) => {
@@ -219,9 +229,19 @@ impl Slot {
             }
             LinkState::Ready(_) | LinkState::Idle => {}
         }
-        let opening = Arc::clone(self).open(state.era).boxed().shared();
+        let opening = self.start_opening(state.era);
         state.link = opening.downgrade().map_or(LinkState::Idle, LinkState::Opening);
         Err(opening)
+    }
+
+    /// Opens in a worker, which goes on while those who wait are busy with something else, and ends
+    /// when the last of them is gone.
+    fn start_opening(self: &Arc<Self>, era: Option<Era>) -> Shared<Opening> {
+        let worker = AbortOnDropHandle::new(tokio::spawn(Arc::clone(self).open(era)));
+        let server = self.settings.name.clone();
+        let opened =
+            worker.map(|ended| ended.unwrap_or_else(|_| Err(UpstreamError::Closed { server })));
+        opened.boxed().shared()
     }
 
     async fn open(self: Arc<Self>, era: Option<Era>) -> Opened {

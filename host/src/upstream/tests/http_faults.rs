@@ -343,6 +343,24 @@ async fn a_silent_server_times_out_and_one_that_is_not_there_is_named() {
     let error = call(&only(http("http://127.0.0.1:9/mcp")), "x", "{}").await.unwrap_err();
     assert!(matches!(error, UpstreamError::Unavailable { phase: Phase::Connect, .. }), "{error}");
     assert!(error.to_string().contains("connection refused"), "{error}");
+    let tls = url.replace("http:", "https:");
+    for (answer, part) in
+        [("HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak TLS"), ("", "TLS with")]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let plain = format!("https://{}/mcp", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 4096]).await;
+            let _ = socket.write_all(answer.as_bytes()).await;
+        });
+        let error = call(&only(http(&plain)), "x", "{}").await.unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    let mut settings = super::settings("s", http(&tls));
+    settings.connect_timeout = Duration::from_millis(300);
+    let upstreams = crate::upstream::Upstreams::new(vec![settings]).unwrap();
+    call(&upstreams, "x", "{}").await.unwrap_err();
     let error = call(&only(http("ftp://x")), "x", "{}").await.unwrap_err();
     assert!(error.to_string().contains("http://"), "{error}");
 }

@@ -1,6 +1,7 @@
 //! Upstreams end to end, against small servers written in shell.
 
 mod faults;
+mod http_faults;
 mod processes;
 mod real_servers;
 

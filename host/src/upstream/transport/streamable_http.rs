@@ -287,7 +287,10 @@ impl Shared {
             header::ACCEPT,
             HeaderValue::from_static("application/json, text/event-stream"),
         );
-        headers.extend(more.iter().cloned());
+        for (name, value) in more {
+            // Instead of a header of the same name, not beside it.
+            headers.insert(name, value.clone());
+        }
         let request = self.client.post(self.url.clone()).headers(headers).body(body);
         request.send().await.map_err(|error| self.unreachable(error))
     }
@@ -337,10 +340,7 @@ impl Shared {
     async fn read_json(&self, id: u64, response: Response) -> Result<Json, TransportError> {
         let body = read_body(response, MAX_MESSAGE_BYTES).await.map_err(|error| match error {
             BodyError::TooLong => TransportError::Answer(AnswerFault::TooLarge),
-            BodyError::Broken(error) => TransportError::Lost(Cause::with_source(
-                format!("the connection broke in the middle of an answer: {}", chain(&error)),
-                error,
-            )),
+            BodyError::Broken(error) => broken(error),
         })?;
         let messages = message::read(&body).map_err(|_| self.not_json(&body))?;
         self.find_answer(id, messages)
@@ -404,10 +404,7 @@ impl Shared {
                 Ok(None) => return Ok(None),
                 // With an id there is a way to go on; without, the cause is worth telling.
                 Err(_) if events.last_id.is_some() => return Ok(None),
-                Err(error) => {
-                    let text = format!("the connection broke before the answer: {}", chain(&error));
-                    return Err(TransportError::Lost(Cause::with_source(text, error)));
-                }
+                Err(error) => return Err(broken(error)),
             };
             let mut data = Vec::new();
             events
@@ -457,10 +454,10 @@ impl Shared {
         let mut unnamed = None;
         for message in message::read(&body).unwrap_or_default() {
             match message {
-                Incoming::Answer { id: answered, outcome: Err(fault) } if answered == id => {
-                    if !self.is_session_loss(status, false) {
-                        return TransportError::Answer(fault);
-                    }
+                Incoming::Answer { id: answered, outcome: Err(fault) }
+                    if answered == id && !self.is_session_loss(status, false) =>
+                {
+                    return TransportError::Answer(fault);
                 }
                 Incoming::ErrorWithoutId(error) => unnamed = Some(error),
                 _ => {}
@@ -576,6 +573,14 @@ fn media_type(response: &Response) -> String {
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
+/// An answer that ended in the middle.
+fn broken(error: reqwest::Error) -> TransportError {
+    // The URL may carry a credential.
+    let error = error.without_url();
+    let text = format!("the connection broke before the answer was complete: {}", chain(&error));
+    TransportError::Lost(Cause::with_source(text, error))
+}
+
 enum BodyError {
     TooLong,
     Broken(reqwest::Error),
@@ -610,22 +615,14 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// The common reasons why a connection fails, in words that tell them apart.
 fn explain(error: &reqwest::Error, authority: &str) -> String {
     let whole = chain(error);
-    let mut next: Option<&dyn std::error::Error> = Some(error);
-    while let Some(cause) = next {
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            match io.kind() {
-                std::io::ErrorKind::ConnectionRefused => {
-                    return format!(
-                        "connection refused: nothing listens at {authority}; is the server running?"
-                    );
-                }
-                std::io::ErrorKind::InvalidData if whole.contains("certificate") => {
-                    return format!("the TLS certificate of {authority} is not trusted: {io}");
-                }
-                _ => {}
-            }
-        }
-        next = cause.source();
+    let kind = find::<std::io::Error>(error).map(std::io::Error::kind);
+    if kind == Some(std::io::ErrorKind::ConnectionRefused) {
+        return format!(
+            "connection refused: nothing listens at {authority}; is the server running?"
+        );
+    }
+    if let Some(tls) = find::<rustls::Error>(error) {
+        return explain_tls(tls, authority);
     }
     if whole.contains("dns error") || whole.contains("failed to lookup") {
         return format!("the name in {authority} cannot be resolved (DNS); is it spelled right?");
@@ -633,11 +630,41 @@ fn explain(error: &reqwest::Error, authority: &str) -> String {
     if error.is_timeout() {
         return format!("{authority} did not accept a connection in time");
     }
-    if whole.contains("certificate") || whole.contains("tls") || whole.contains("TLS") {
-        return format!("TLS with {authority} failed: {whole}");
+    if error.is_connect() && whole.contains("tls handshake") {
+        return format!("TLS with {authority} failed: the server ended the handshake");
     }
     if error.is_connect() {
         return format!("no connection to {authority}: {whole}");
     }
     format!("the connection to {authority} was lost before an answer came: {whole}")
+}
+
+/// The first error of a type in a chain of causes. An I/O error hides what it wraps from the chain.
+fn find<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
+        }
+        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped as _),
+            None => cause.source(),
+        };
+    }
+    None
+}
+
+fn explain_tls(error: &rustls::Error, authority: &str) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(_) => {
+            format!("the TLS certificate of {authority} is not trusted: {error}")
+        }
+        rustls::Error::InvalidMessage(_) => {
+            format!("{authority} does not speak TLS; is its URL http:// rather than https://?")
+        }
+        _ => format!("TLS with {authority} failed: {error}"),
+    }
 }

@@ -6,6 +6,7 @@ Never raises, whatever the exception's methods do, except for memory.
 import linecache
 import sys
 import traceback
+from itertools import pairwise
 
 from wit_world.exports.script import Uncaught
 
@@ -13,6 +14,8 @@ from wit_world.exports.script import Uncaught
 program_name = ""
 
 _HEADER = "Traceback (most recent call last):"
+# Of more frames, as a program gets that raises the recursion limit, the middle ones are left out.
+_MAX_FRAMES = 1200
 _PLACELESS = {"builtins", "__main__"}
 
 
@@ -97,13 +100,18 @@ def _keep_own_frames(error: BaseException, seen: set[int]) -> None:
         if id(one) in seen:
             continue
         seen.add(id(one))
-        kept, step = [], one.__traceback__
+        steps, step = [], one.__traceback__
         while step is not None:
-            if step.tb_frame.f_code.co_filename == program_name:
-                kept.append(step)
+            steps.append(step)
             step = step.tb_next
-        for index, own in enumerate(kept):
-            own.tb_next = kept[index + 1] if index + 1 < len(kept) else None
+        # Unlinked first: a long chain that is dropped whole is freed recursively, on the wasm stack.
+        for step in steps:
+            step.tb_next = None
+        kept = [step for step in steps if step.tb_frame.f_code.co_filename == program_name]
+        if len(kept) > _MAX_FRAMES:
+            kept[_MAX_FRAMES // 2 : -_MAX_FRAMES // 2] = []
+        for step, following in pairwise(kept):
+            step.tb_next = following
         # Not by assignment: the class may be a frozen dataclass.
         BaseException.__traceback__.__set__(one, kept[0] if kept else None)
         waiting.extend(_linked(one))
