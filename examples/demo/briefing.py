@@ -38,8 +38,8 @@ for outcome in (entries, *times):
         raise outcome
 
 names = [entry["name"] for entry in entries["entries"] if entry["name"].endswith(".md")]
-texts = await asyncio.gather(*(aio.files.read_text_file(path=f"repo/{name}") for name in names))
-documents = dict(zip(names, texts))
+answers = await asyncio.gather(*(aio.files.read_file(path=f"repo/{name}") for name in names))
+documents = {name: answer["text"] for name, answer in zip(names, answers)}
 lines = {name: len(text.splitlines()) for name, text in documents.items()}
 
 print("It is", ", ".join(f"{time['datetime'][11:16]} in {time['timezone']}" for time in times))

@@ -30,15 +30,12 @@ pub struct RunReport {
     /// of the run.
     pub calls: Vec<CallRecord>,
     /// The run's name.
-    pub run: RunIdText,
+    pub run: RunId,
     /// Where its randomness came from. `--seed` with this number repeats it.
     pub seed: u64,
     /// Whether its record is enough to run it again: not if it saw a directory.
     pub replayable: bool,
 }
-
-/// A [`RunId`] as reports write it.
-pub type RunIdText = RunId;
 
 /// Why a run did not come to its end.
 #[derive(Debug, Serialize)]

@@ -68,20 +68,10 @@ fn install_toolchain(cache: &Cache, progress: Progress<'_>) -> Result<PathBuf, S
     let requirements = folder.join("requirements.txt");
     fs::write(&requirements, PYTHON_REQUIREMENTS)
         .map_err(|source| cache_error("write", &requirements, source))?;
-    let pip = |target: &[&str]| {
-        let mut pip = Command::new(folder.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-        pip.args(["--no-input"]).args(target).current_dir(&folder);
-        pip
-    };
-    run(pip(&["--requirement", "requirements.txt"]).env("PIP_REQUIRE_VIRTUALENV", "1"))?;
-    run(&mut pip(&[
-        "--requirement",
-        "requirements.txt",
-        "--target",
-        "guest-packages",
-        "--no-deps",
-    ]))?;
+    run(Command::new(folder.join("bin/python"))
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"])
+        .args(["--requirement", "requirements.txt"])
+        .current_dir(&folder))?;
     fs::write(&done, "").map_err(|source| cache_error("write", &done, source))?;
     Ok(folder)
 }
