@@ -25,6 +25,9 @@ const MAX_MODULES_PER_GUEST: u32 = 40;
 /// next guest in it starts without page faults.
 const KEEP_RESIDENT_BYTES: usize = 16 << 20;
 
+/// Whether guests are metered. Always, except in the benchmark that shows what it costs.
+pub(super) const METERED: bool = !cfg!(feature = "benchmark-unmetered");
+
 /// An engine and what its guests may import. One per host; cheap to share.
 pub(super) struct SandboxEngine {
     pub(super) engine: Engine,
@@ -61,7 +64,7 @@ fn config(pooled: bool) -> Config {
     let mut config = Config::new();
     // Fuel is the only meter. It makes guests yield too, and wasmtime charges bulk operations by
     // the byte, so epochs, which would cost a second check at every loop, have nothing to add.
-    config.consume_fuel(true);
+    config.consume_fuel(METERED);
     config.max_wasm_stack(Limits::STACK_BYTES as usize);
     config.async_stack_size(Limits::STACK_BYTES as usize + HOST_STACK_BYTES);
     config.cranelift_opt_level(OptLevel::Speed);

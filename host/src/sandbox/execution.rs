@@ -12,7 +12,7 @@ use wasmtime_wasi::I32Exit;
 
 use super::bindings::exports::toolcell::guest::script as wit;
 use super::cache::Cache;
-use super::engine::SandboxEngine;
+use super::engine::{METERED, SandboxEngine};
 use super::error::{Exception, Failure, Outcome, SandboxError};
 use super::meter::{Meter, Metered};
 use super::ready::{Maker, Ready};
@@ -139,7 +139,9 @@ impl Sandbox {
 
         let limits = surroundings.limits.clone();
         let failed = |source| SandboxError::Instantiate { name: language.to_string(), source };
-        store.set_fuel(limits.fuel).map_err(failed)?;
+        if METERED {
+            store.set_fuel(limits.fuel).map_err(failed)?;
+        }
         let handed_over = limits.output_bytes.saturating_add(HANDED_OVER_BYTES);
         store.set_hostcall_fuel(usize::try_from(handed_over).unwrap_or(usize::MAX));
         store.data_mut().adopt(surroundings)?;

@@ -9,7 +9,7 @@ use wasmtime::Store;
 use wasmtime::component::{Component, InstancePre};
 
 use super::bindings::{ScriptRuntime, ScriptRuntimePre};
-use super::engine::SandboxEngine;
+use super::engine::{METERED, SandboxEngine};
 use super::error::SandboxError;
 use super::meter::YIELD_INTERVAL_FUEL;
 use super::state::GuestState;
@@ -73,8 +73,10 @@ impl Maker {
         let failed = |source| SandboxError::Instantiate { name: self.name.clone(), source };
         let mut store = Store::new(&self.engine, GuestState::idle());
         store.limiter(|state| &mut state.limiter);
-        store.set_fuel(START_FUEL).map_err(failed)?;
-        store.fuel_async_yield_interval(Some(YIELD_INTERVAL_FUEL)).map_err(failed)?;
+        if METERED {
+            store.set_fuel(START_FUEL).map_err(failed)?;
+            store.fuel_async_yield_interval(Some(YIELD_INTERVAL_FUEL)).map_err(failed)?;
+        }
         let guest = self.prepared.instantiate_async(&mut store).await.map_err(failed)?;
         Ok(Ready { store, guest })
     }
