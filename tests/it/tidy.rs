@@ -157,8 +157,17 @@ fn grants_are_pure() {
 #[test]
 fn the_environment_is_read_in_one_place() {
     let offences = places(r"\benv::vars?(_os)?\b", |source| {
-        let at_home = ["host/src/config/env.rs", "host/src/main.rs"];
-        rust_below(source, "host/src/") && !at_home.contains(&&*source.path)
+        let at_home = [
+            "host/src/config/env.rs",
+            "host/src/main.rs",
+            // Hands a child the harmless part of our environment, and finds its program in PATH.
+            // Nothing that it reads decides anything of ours.
+            "host/src/upstream/process.rs",
+        ];
+        rust_below(source, "host/src/")
+            && !at_home.contains(&&*source.path)
+            // A test that starts itself again tells its child so by a variable.
+            && !source.path.starts_with("host/src/upstream/tests/")
     });
     none("only host/src/config/env.rs and main.rs may read environment variables", offences);
 }

@@ -11,6 +11,7 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::tool::{ContentBlock, Json, ToolOutput};
+use crate::upstream::message::{MAX_DEPTH, too_deep};
 
 /// The most blocks of one answer. Each costs us some dozen bytes, even where it cost the server two.
 const MAX_BLOCKS: usize = 10_000;
@@ -34,6 +35,9 @@ struct Written<'a> {
 /// # Errors
 /// It is no finished answer to a call; the text says what it is instead.
 pub(super) fn read(result: &RawValue) -> Result<ToolOutput, String> {
+    if too_deep(result.get()) {
+        return Err(format!("it is nested deeper than {MAX_DEPTH} levels"));
+    }
     let written: Written<'_> = serde_json::from_str(result.get())
         .map_err(|error| format!("the result is not an object of the right form: {error}"))?;
     match written.result_type.map(RawValue::get) {
@@ -218,6 +222,8 @@ mod tests {
         check(r#"{"resultType":"task","taskId":"1"}"#, "background task");
         check(r#"{"resultType":"other"}"#, "unknown");
         check("[]", "not an object");
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        check(&format!(r#"{{"structuredContent":{deep}}}"#), "deeper than 127");
         let many = vec!["1"; MAX_BLOCKS + 1].join(",");
         check(&format!(r#"{{"content":[{many}]}}"#), "more than 10000 blocks");
     }

@@ -4,7 +4,7 @@
 //! until the ceilings here. A tool that cannot be used is left out and named in
 //! [`Catalog::problems`]; it does not spoil the others.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use crate::ids::{ToolName, UpstreamName};
 use crate::tool::{ToolDescription, ToolHints};
 use crate::upstream::handshake::{Era, ServerInfo};
+use crate::upstream::message::{MAX_DEPTH, too_deep};
 
 /// The most tools of one server.
 pub(super) const MAX_TOOLS: usize = 20_000;
@@ -48,12 +49,23 @@ pub struct Catalog {
     pub tools: Arc<[ToolDescription]>,
     /// What is wrong with the list, and which tools were left out for it.
     pub problems: Vec<String>,
+    /// Where a tool stands in `tools`: every call asks, and a server may have thousands.
+    pub(super) places: Places,
+}
+
+/// Where a tool stands, by its server's name for it.
+pub(super) type Places = Arc<HashMap<Arc<str>, usize>>;
+
+/// Notes where each tool stands.
+pub(super) fn places(tools: &[ToolDescription]) -> Places {
+    let names = tools.iter().enumerate();
+    Arc::new(names.map(|(place, tool)| (Arc::clone(&tool.name.tool), place)).collect())
 }
 
 impl Catalog {
     /// Looks a tool up by the name that its server gives it.
     pub fn tool(&self, name: &str) -> Option<&ToolDescription> {
-        self.tools.iter().find(|tool| &*tool.name.tool == name)
+        self.places.get(name).and_then(|place| self.tools.get(*place))
     }
 }
 
@@ -87,6 +99,8 @@ pub(super) struct Builder {
     server: UpstreamName,
     tools: Vec<ToolDescription>,
     names: HashSet<Arc<str>>,
+    /// The tools that were listed, those that were left out included.
+    seen: usize,
     cursors: HashSet<String>,
     pages: usize,
     bytes: usize,
@@ -102,6 +116,7 @@ impl Builder {
             server,
             tools: Vec::new(),
             names: HashSet::new(),
+            seen: 0,
             cursors: HashSet::new(),
             pages: 0,
             bytes: 0,
@@ -152,10 +167,14 @@ impl Builder {
     }
 
     fn add_tool(&mut self, raw: &RawValue) -> Result<(), String> {
-        let number = self.names.len() + 1;
-        let unnamed = |why: &str| format!("a tool (about number {number}) was left out: {why}");
+        self.seen += 1;
+        let number = self.seen;
+        let unnamed = |why: &str| format!("tool number {number} was left out: {why}");
         if raw.get().len() > MAX_TOOL_BYTES {
             return Err(unnamed(&format!("it is larger than {MAX_TOOL_BYTES} bytes")));
+        }
+        if too_deep(raw.get()) {
+            return Err(unnamed(&format!("it is nested deeper than {MAX_DEPTH} levels")));
         }
         let tool: WrittenTool =
             serde_json::from_str(raw.get()).map_err(|error| unnamed(&error.to_string()))?;
@@ -198,6 +217,7 @@ impl Builder {
             server_version: info.version.clone(),
             instructions: info.instructions.clone(),
             era: info.era,
+            places: places(&self.tools),
             tools: self.tools.into(),
             problems: info.problems.iter().cloned().chain(self.problems).collect(),
         }
@@ -295,6 +315,7 @@ mod tests {
         );
         assert_eq!(builder.add(&page(&json)), Ok(None));
         assert_eq!(names(&builder), ["good", "odd.name with space"]);
+        assert!(builder.problems[2].starts_with("tool number 4 was left out"));
         assert_eq!(builder.problems.len(), 10, "{:#?}", builder.problems);
         let good = &builder.tools[0];
         assert_eq!(good.title.as_deref(), Some("Good"));

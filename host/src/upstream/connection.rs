@@ -240,7 +240,8 @@ impl Attempt {
     ) -> Result<Result<ServerInfo, TransportError>, UpstreamError> {
         let handshake = shake_hands(&*self.link, remembered);
         tokio::time::timeout_at(deadline, handshake).await.map_err(|_| {
-            let silent = "it wrote nothing; is it an MCP server, and is the timeout long enough?";
+            let silent =
+                "it wrote nothing; is it an MCP server, and is connect_timeout long enough?";
             UpstreamError::TimedOut {
                 server: settings.name.clone(),
                 phase: Phase::Handshake,

@@ -3,6 +3,9 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
 use crate::upstream::settings::{Secret, TransportSettings};
 
 /// Shorter values are no credentials, and taking them out would tear holes into every text.
@@ -68,17 +71,43 @@ fn collect<'a>(values: impl Iterator<Item = &'a Secret>, into: &mut Vec<String>)
 /// A URL carries credentials before its `@` and in its query.
 fn collect_from_url(url: &str, into: &mut Vec<String>) {
     let Ok(url) = reqwest::Url::parse(url) else { return };
-    let user = (url.username().len() >= SHORTEST_SECRET).then(|| url.username().to_owned());
-    let password = url.password().map(ToOwned::to_owned);
+    let (user, password) = (url.username(), url.password().unwrap_or_default());
+    // They go out decoded, as `Authorization: Basic …`, and either may come back.
+    let (plain_user, plain_password) = (percent_decode(user), percent_decode(password));
+    let basic = (!plain_password.is_empty())
+        .then(|| BASE64_STANDARD.encode(format!("{plain_user}:{plain_password}")));
+    let userinfo = [user.to_owned(), plain_user, password.to_owned(), plain_password];
     let values = url.query_pairs().map(|(_, value)| value.into_owned());
     let query = url.query().map(ToOwned::to_owned);
     into.extend(
-        user.into_iter()
-            .chain(password)
+        userinfo
+            .into_iter()
+            .chain(basic)
             .chain(query)
             .chain(values)
             .filter(|part| part.len() >= SHORTEST_SECRET),
     );
+}
+
+/// `%41` is `A`.
+fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let code = after.get(..2).filter(|_| first == b'%');
+        let code = code.and_then(|code| std::str::from_utf8(code).ok());
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -100,5 +129,16 @@ mod tests {
             redactor.clean(text),
             "bad token [redacted] ([redacted]), [redacted], [redacted], 1"
         );
+    }
+
+    #[test]
+    fn credentials_of_a_url_are_known_in_every_form_in_which_they_travel() {
+        let url = "https://anna:p%40ss%2Fword@example.com/mcp".to_owned();
+        let settings = TransportSettings::StreamableHttp { url, headers: BTreeMap::new() };
+        let redactor = Redactor::new(&settings);
+        let basic = BASE64_STANDARD.encode("anna:p@ss/word");
+        for secret in ["p%40ss%2Fword", "p@ss/word", "anna", &basic] {
+            assert_eq!(redactor.clean(secret), "[redacted]");
+        }
     }
 }

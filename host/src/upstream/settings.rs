@@ -47,8 +47,9 @@ impl UpstreamSettings {
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 }
 
-/// How an upstream is reached.
-#[derive(Clone, Debug)]
+/// How an upstream is reached. Its `Debug` shows where, and nothing that may hold a credential: a
+/// `${TOKEN}` can stand in an argument or a URL as well as in a header.
+#[derive(Clone)]
 pub enum TransportSettings {
     /// A child process that speaks MCP on stdin and stdout.
     Stdio {
@@ -75,6 +76,37 @@ pub enum TransportSettings {
     },
 }
 
+impl fmt::Debug for TransportSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdio { command, args, env, cwd } => f
+                .debug_struct("Stdio")
+                .field("command", command)
+                .field("args", &format_args!("<{} arguments>", args.len()))
+                .field("env", env)
+                .field("cwd", cwd)
+                .finish(),
+            Self::StreamableHttp { url, headers } => f
+                .debug_struct("StreamableHttp")
+                .field("url", &without_credentials(url))
+                .field("headers", headers)
+                .finish(),
+            Self::Files { roots } => f.debug_struct("Files").field("roots", roots).finish(),
+        }
+    }
+}
+
+/// Scheme, host, port and path of a URL; the rest may hold credentials.
+fn without_credentials(url: &str) -> String {
+    let Ok(mut url) = reqwest::Url::parse(url) else { return "<not a URL>".to_owned() };
+    // Both fail only for URLs that cannot have a user.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.to_string()
+}
+
 /// A directory that the built-in `files` upstream serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilesRoot {
@@ -84,4 +116,37 @@ pub struct FilesRoot {
     pub directory: PathBuf,
     /// Refuse everything that writes.
     pub read_only: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_printed_without_credentials() {
+        #[track_caller]
+        fn check(transport: TransportSettings, shown: &str) {
+            let text = format!("{transport:?}");
+            assert!(text.contains(shown) && !text.contains("s3cret"), "{text}");
+        }
+        let secret = || BTreeMap::from([("TOKEN".to_owned(), Secret::new("s3cret"))]);
+        check(
+            TransportSettings::Stdio {
+                command: "server".into(),
+                args: vec!["--token=s3cret".into()],
+                env: secret(),
+                cwd: None,
+            },
+            "<1 arguments>",
+        );
+        let url = "https://me:s3cret@example.org/mcp?key=s3cret#s3cret".to_owned();
+        check(
+            TransportSettings::StreamableHttp { url, headers: secret() },
+            "\"https://example.org/mcp\"",
+        );
+        check(
+            TransportSettings::StreamableHttp { url: "s3cret".into(), headers: secret() },
+            "not a URL",
+        );
+    }
 }

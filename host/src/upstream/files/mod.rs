@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 
 use crate::ids::UpstreamName;
 use crate::tool::{ContentBlock, ToolOutput};
-use crate::upstream::catalog::Catalog;
+use crate::upstream::catalog::{self, Catalog};
 use crate::upstream::error::Cause;
 use crate::upstream::handshake::Era;
 use crate::upstream::settings::FilesRoot;
@@ -93,12 +93,14 @@ impl Files {
             open.push(Root { name: name.clone(), directory, read_only: root.read_only });
         }
         let writable = open.iter().any(|root| !root.read_only);
+        let tools = tools::descriptions(server, writable);
         let catalog = Catalog {
             server_name: Some("toolcell files".to_owned()),
             server_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             instructions: Some(tools::instructions(&open)),
             era: Era::Modern,
-            tools: tools::descriptions(server, writable).into(),
+            places: catalog::places(&tools),
+            tools: tools.into(),
             problems: Vec::new(),
         };
         Ok(Self {

@@ -3,7 +3,6 @@
 mod faults;
 mod http_faults;
 mod processes;
-mod real_servers;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
