@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
+use wasmtime::component::ResourceTableError;
 use wasmtime::{AsContext, Trap};
 use wasmtime_wasi::I32Exit;
 
@@ -17,13 +18,13 @@ use super::error::{Exception, Failure, Outcome, SandboxError};
 use super::meter::{Meter, Metered};
 use super::ready::{Maker, Ready};
 use super::runtimes::{CachedRuntime, Runtimes};
-use super::state::{GuestState, Surroundings, fuel_used_by};
+use super::state::{GuestState, MAX_HANDLES, Surroundings, fuel_used_by};
 use crate::events::Stream;
 use crate::language::Language;
 use crate::limits::{LimitKind, LimitReached, Limits, Usage};
 
-/// What a guest may hand over in one piece beside its value: error texts, names.
-const HANDED_OVER_BYTES: u64 = 1 << 20;
+/// How much of a text that a guest hands over at its end is kept: error messages, tracebacks.
+const HANDED_OVER_BYTES: usize = 1 << 20;
 
 /// Makes sandboxes and runs programs in them. Cheap to clone; the last clone ends the workers.
 #[derive(Clone)]
@@ -142,8 +143,11 @@ impl Sandbox {
         if METERED {
             store.set_fuel(limits.fuel).map_err(failed)?;
         }
-        let handed_over = limits.output_bytes.saturating_add(HANDED_OVER_BYTES);
-        store.set_hostcall_fuel(usize::try_from(handed_over).unwrap_or(usize::MAX));
+        // One call between guest and host carries at most what the guest itself may have, so the
+        // host's copies of it are bounded. What is too much for its purpose is refused by whoever
+        // looks at it, with the name of the limit, which a bound here could not tell.
+        let carried = limits.memory_bytes.min(Limits::MAX_MEMORY_BYTES);
+        store.set_hostcall_fuel(usize::try_from(carried).unwrap_or(usize::MAX));
         store.data_mut().adopt(surroundings)?;
 
         let program = wit::Program {
@@ -175,7 +179,7 @@ impl Sandbox {
         let state = store.data();
         let outcome = outcome(end, &limits, state, Times { fuel, computed, wall });
         let console = state.lock_console();
-        Ok(Execution {
+        let execution = Execution {
             outcome,
             stdout: console.text(Stream::Stdout),
             stderr: console.text(Stream::Stderr),
@@ -187,7 +191,11 @@ impl Sandbox {
                 tool_calls: state.calls.count(),
                 output_bytes: console.written(),
             },
-        })
+        };
+        drop(console);
+        store.data_mut().let_go();
+        runtime.maker.retire(store);
+        Ok(execution)
     }
 
     fn runtimes(&self) -> Runtimes<'_> {
@@ -283,13 +291,20 @@ fn program_failure(failure: wit::Failure, limits: &Limits, state: &GuestState) -
         wit::Failure::Exception(error) => Outcome::Failed(Failure::Exception(error.into())),
         wit::Failure::Exit(0) => Outcome::Value(None),
         wit::Failure::Exit(status) => Outcome::Failed(Failure::Exit(status)),
-        wit::Failure::Value(why) => Outcome::Failed(Failure::Value(why)),
+        wit::Failure::Value(why) => Outcome::Failed(Failure::Value(cut(why))),
         wit::Failure::ValueTooLarge(bytes) => value_too_large(bytes, limits),
+        // CPython's parser says so when a source is nested too deeply, and a program may raise one
+        // itself: with words of its own and no wish of ours refused, memory is not the matter.
+        wit::Failure::Memory(error)
+            if state.limiter.refused_bytes().is_none() && !error.message.is_empty() =>
+        {
+            Outcome::Failed(Failure::Exception(error.into()))
+        }
         wit::Failure::Memory(error) => {
             Outcome::LimitReached { reached: memory_reached(state), exception: Some(error.into()) }
         }
         wit::Failure::Recursion((error, depth)) => Outcome::LimitReached {
-            reached: LimitReached { kind: LimitKind::Stack, limit: depth, used: depth },
+            reached: LimitReached { kind: LimitKind::Recursion, limit: depth, used: depth },
             exception: Some(error.into()),
         },
         wit::Failure::Call(call) => call_failure(call),
@@ -309,8 +324,8 @@ fn call_failure(call: wit::UncaughtCall) -> Outcome {
             exception: Some(call.exception.into()),
         },
         None => Outcome::Failed(Failure::Call {
-            tool: call.tool,
-            kind: call.kind,
+            tool: cut(call.tool),
+            kind: cut(call.kind),
             exception: call.exception.into(),
         }),
     }
@@ -327,6 +342,11 @@ fn trapped(error: &wasmtime::Error, limits: &Limits, state: &GuestState, used: T
             0 => Outcome::Value(None),
             status => Outcome::Failed(Failure::Exit(*status)),
         };
+    }
+    if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+        return Outcome::Trapped(format!(
+            "the script keeps more than {MAX_HANDLES} files, directories and waits open at once"
+        ));
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => {
@@ -359,6 +379,19 @@ fn milliseconds(time: Duration) -> u64 {
 
 impl From<wit::Uncaught> for Exception {
     fn from(error: wit::Uncaught) -> Self {
-        Self { class: error.class, message: error.message, traceback: error.traceback }
+        Self {
+            class: cut(error.class),
+            message: cut(error.message),
+            traceback: cut(error.traceback),
+        }
     }
+}
+
+/// Keeps the beginning of a text. A guest may hand over as much as it has memory.
+fn cut(mut text: String) -> String {
+    if text.len() > HANDED_OVER_BYTES {
+        text.truncate(text.floor_char_boundary(HANDED_OVER_BYTES));
+        text.shrink_to_fit();
+    }
+    text
 }

@@ -19,6 +19,10 @@ use super::limiter::MemoryLimiter;
 use crate::events::{RunEvent, Stream};
 use crate::limits::Limits;
 
+/// Files, directories, streams and waits that one guest may hold at once. An open file is one of
+/// the host's own descriptors, which all runs share, and takes up to three of these.
+pub(super) const MAX_HANDLES: usize = 256;
+
 /// A directory of the host that a guest sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestDirectory {
@@ -65,7 +69,7 @@ impl GuestState {
     pub(super) fn idle() -> Self {
         Self {
             wasi: WasiCtxBuilder::new().build(),
-            table: ResourceTable::new(),
+            table: handles(),
             limiter: MemoryLimiter::new(Limits::MAX_MEMORY_BYTES),
             calls: Box::new(NoCalls),
             console: Arc::new(std::sync::Mutex::new(Console::new(0, None))),
@@ -112,10 +116,25 @@ impl GuestState {
 }
 
 impl GuestState {
+    /// Ends what the run has to do with anybody else: its calls are cancelled, its listener hears
+    /// that there is no more to come. The guest's memory may be dropped later.
+    pub(super) fn let_go(&mut self) {
+        *self = Self {
+            limiter: std::mem::replace(&mut self.limiter, MemoryLimiter::new(0)),
+            ..Self::idle()
+        };
+    }
+
     pub(super) fn lock_console(&self) -> std::sync::MutexGuard<'_, Console> {
         // A panic while the lock was held left at worst a piece of output uncounted.
         self.console.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+fn handles() -> ResourceTable {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(MAX_HANDLES);
+    table
 }
 
 impl WasiView for GuestState {
