@@ -42,6 +42,7 @@ pub(super) async fn make(shared: Arc<Shared>, id: CallId, request: CallRequest) 
         Ok(_) => None,
         Err(error) => Some((error.kind(), error.message())),
     };
+    shared.came_back(id);
     shared.record_call(&request.name, failure, elapsed);
     let error = failure.map(|(kind, _)| kind);
     shared.tell(RunEvent::CallEnded { id, tool: tool.name.clone(), error, elapsed }).await;
@@ -168,6 +169,7 @@ async fn go_out(
         })
         .await;
     shared.tell(RunEvent::CallStarted { id, tool: name.clone() }).await;
+    shared.leaves(id, name);
     let left = limits.call_timeout.saturating_sub(started.elapsed());
     let output = shared.upstreams().call(name, &arguments, left).await?;
     let size = output.size_bytes() as u64;

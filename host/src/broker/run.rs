@@ -1,7 +1,7 @@
 //! The broker as one run sees it: numbers calls, lets several be under way, and hands completions
 //! over in one order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -95,6 +95,7 @@ impl Broker {
             run,
             count: AtomicU64::new(0),
             records: Mutex::default(),
+            out: Mutex::default(),
             catalogs: Mutex::default(),
         });
         let log = CallLog { shared: Arc::clone(&shared) };
@@ -108,14 +109,36 @@ pub struct CallLog {
 }
 
 impl CallLog {
-    /// The calls so far, in the order in which they ended.
+    /// The calls so far, in the order in which they ended, and after them those that are out. Once
+    /// the run is over these were cancelled; they may have taken effect all the same.
     pub fn records(&self) -> Vec<CallRecord> {
-        self.shared.lock_records().clone()
+        let mut records = self.shared.lock_records().clone();
+        records.extend(self.shared.lock_out().values().map(OutCall::as_cancelled));
+        records
     }
 
     /// Writes an entry of the run itself.
     pub async fn journal(&self, kind: EntryKind) {
         self.shared.journal(kind).await;
+    }
+}
+
+/// A call that left and has not come back.
+struct OutCall {
+    tool: ToolName,
+    since: Instant,
+}
+
+impl OutCall {
+    fn as_cancelled(&self) -> CallRecord {
+        let message =
+            format!("the call of `{}` was cancelled; it may have taken effect", self.tool);
+        CallRecord {
+            tool: self.tool.to_string(),
+            ok: false,
+            elapsed: self.since.elapsed(),
+            error: Some(CallFailure { kind: CallError::Cancelled.kind(), message }),
+        }
     }
 }
 
@@ -126,6 +149,8 @@ pub(super) struct Shared {
     places: Semaphore,
     count: AtomicU64,
     records: Mutex<Vec<CallRecord>>,
+    /// The calls that left and have not come back.
+    out: Mutex<BTreeMap<CallId, OutCall>>,
     /// The catalogs that this run has seen. They keep names stable while it runs, and the upstreams'
     /// own lock out of the way of a call.
     catalogs: Mutex<HashMap<UpstreamName, Arc<Catalog>>>,
@@ -192,7 +217,28 @@ impl Shared {
             kind,
             message: message.chars().take(RECORDED_CHARACTERS).collect(),
         });
-        let record = CallRecord { tool: tool.to_owned(), ok: error.is_none(), elapsed, error };
+        self.keep(CallRecord { tool: tool.to_owned(), ok: error.is_none(), elapsed, error });
+    }
+
+    /// A call leaves: from now on it may take effect.
+    pub(super) fn leaves(&self, id: CallId, tool: &ToolName) {
+        let out = OutCall { tool: tool.clone(), since: Instant::now() };
+        self.lock_out().insert(id, out);
+    }
+
+    /// A call came back, if it ever left.
+    pub(super) fn came_back(&self, id: CallId) {
+        self.lock_out().remove(&id);
+    }
+
+    /// Nobody wants the call any more. If it had left, the record says so, and what is returned.
+    fn give_up(&self, id: CallId) -> Option<OutCall> {
+        let call = self.lock_out().remove(&id)?;
+        self.keep(call.as_cancelled());
+        Some(call)
+    }
+
+    fn keep(&self, record: CallRecord) {
         let mut records = self.lock_records();
         // Refused calls cost a guest nothing, so their number has to be bounded here.
         if (records.len() as u64) < self.limits().tool_calls.saturating_mul(2) {
@@ -215,6 +261,10 @@ impl Shared {
 
     fn lock_records(&self) -> std::sync::MutexGuard<'_, Vec<CallRecord>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_out(&self) -> std::sync::MutexGuard<'_, BTreeMap<CallId, OutCall>> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_catalogs(&self) -> std::sync::MutexGuard<'_, HashMap<UpstreamName, Arc<Catalog>>> {
@@ -351,9 +401,14 @@ impl RunCalls for BrokerRun {
         let Some(handle) = self.handles.remove(&id) else { return };
         handle.abort();
         let shared = Arc::clone(&self.shared);
-        // The record is for later; the guest does not wait for it.
+        let call = shared.give_up(id);
+        // The journal is for later; the guest does not wait for it.
         self.under_way.spawn(async move {
             shared.journal(EntryKind::Cancelled { call: id }).await;
+            if let Some(OutCall { tool, since }) = call {
+                let (error, elapsed) = (Some(CallError::Cancelled.kind()), since.elapsed());
+                shared.tell(RunEvent::CallEnded { id, tool, error, elapsed }).await;
+            }
             (id, Err(CallError::Cancelled))
         });
     }

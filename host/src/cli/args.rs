@@ -11,7 +11,7 @@ use super::exit::Exit;
 #[command(name = "toolcell", version, after_help = Exit::HELP, max_term_width = 100)]
 pub(crate) struct Cli {
     /// The configuration: a toolcell.toml, or an mcpServers JSON as other programs have it
-    /// [default: ./toolcell.toml, then ./.mcp.json]
+    /// [default: ./toolcell.toml]
     #[arg(long, short = 'f', value_name = "FILE", global = true, env = "TOOLCELL_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 

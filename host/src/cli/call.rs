@@ -6,6 +6,7 @@ use toolcell::tool::{CallAnswer, CallError, ContentBlock, ToolOutput};
 use super::args::{CallArgs, Cli};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::pretty::pretty;
 use super::setup;
 
 pub(super) async fn call(cli: &Cli, args: &CallArgs) -> Result<Exit, Failure> {
@@ -41,9 +42,7 @@ fn print(answer: &CallAnswer) {
 /// Structured content if there is some, else the blocks one after another.
 fn as_text(output: &ToolOutput) -> String {
     if let Some(structured) = &output.structured {
-        let value: Result<serde_json::Value, _> = serde_json::from_str(structured.get());
-        let pretty = value.and_then(|value| serde_json::to_string_pretty(&value));
-        return pretty.unwrap_or_else(|_| structured.get().to_owned());
+        return pretty(structured.get());
     }
     let blocks = output.content.iter().map(|block| match block {
         ContentBlock::Text(text) => text.clone(),

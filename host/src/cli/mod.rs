@@ -5,6 +5,7 @@ mod call;
 mod check;
 mod exit;
 mod failure;
+mod pretty;
 mod run;
 mod runtimes;
 mod setup;

@@ -13,7 +13,8 @@ use toolcell::{Host, Script};
 use super::args::{Cli, LimitArgs, RunArgs};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::setup;
+use super::pretty::pretty;
+use super::setup::{self, Interrupts};
 
 /// How long connections may take to end in good order after a run.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -32,19 +33,21 @@ async fn start(cli: &Cli, args: &RunArgs) -> Result<Exit, Failure> {
     let config = setup::config(cli)?;
     let profile = setup::profile(&config, &args.grants, limits(&args.limits))?;
     let host = setup::host(cli, config)?;
-    setup::until_cancelled(async { Ok(host.prepare(script.language(), setup::progress).await?) })
+    let mut interrupts = Interrupts::new();
+    interrupts
+        .until_one(async { Ok(host.prepare(script.language(), setup::progress).await?) })
         .await?;
     let mut run = host.start_with(&profile, script)?;
 
     let cancel = run.cancellation();
     let watcher = tokio::spawn(async move {
-        setup::cancelled().await;
+        interrupts.next().await;
         cancel.cancel();
         // Once more means: at once. Children die with us whatever happens.
-        setup::cancelled().await;
+        interrupts.next().await;
         std::process::exit(130);
     });
-    let mut printer = Printer { live: !args.json, at_line_start: true };
+    let mut printer = Printer { live: !args.json, in_line: None };
     while let Some(event) = run.next_event().await {
         printer.event(&event);
     }
@@ -127,7 +130,7 @@ fn text(name: &str, bytes: Vec<u8>) -> Result<String, Failure> {
 fn parse_directory(text: &str) -> Result<GuestDirectory, Failure> {
     let (text, read_only) = match text.strip_suffix(":ro") {
         Some(rest) => (rest, true),
-        None => (text, false),
+        None => (text.strip_suffix(":rw").unwrap_or(text), false),
     };
     match text.split_once("::") {
         Some((host, guest)) if !host.is_empty() && guest.starts_with('/') => {
@@ -157,7 +160,8 @@ fn limits(args: &LimitArgs) -> Vec<(String, String)> {
 /// Writes a run to a terminal or a pipe as it goes on.
 struct Printer {
     live: bool,
-    at_line_start: bool,
+    /// The stream on which a line was begun and not ended.
+    in_line: Option<Stream>,
 }
 
 impl Printer {
@@ -166,7 +170,7 @@ impl Printer {
         if !self.live {
             return;
         }
-        self.at_line_start = bytes.last() == Some(&b'\n');
+        self.in_line = (bytes.last() != Some(&b'\n')).then_some(*to);
         // Whoever closed the pipe does not want the rest; the run goes on for its effects.
         let _ = match to {
             Stream::Stdout => write_flushed(&mut std::io::stdout().lock(), bytes),
@@ -175,8 +179,10 @@ impl Printer {
     }
 
     fn report(&self, report: &RunReport, quiet: bool) {
-        if !self.at_line_start && std::io::stdout().is_terminal() {
-            println!();
+        // The value has a line of its own; and a terminal shows both streams in one place.
+        let splits_stdout = self.in_line == Some(Stream::Stdout) && report.value.is_some();
+        if splits_stdout || (self.in_line.is_some() && std::io::stdout().is_terminal()) {
+            let _ = writeln!(std::io::stdout());
         }
         if let Some(value) = &report.value {
             let _ = writeln!(std::io::stdout(), "{}", value_as_text(value));
@@ -206,12 +212,7 @@ fn write_flushed(to: &mut impl Write, bytes: &[u8]) -> std::io::Result<()> {
 
 /// A text as it is, anything else as JSON for people.
 fn value_as_text(value: &RawValue) -> String {
-    match serde_json::from_str(value.get()) {
-        Ok(serde_json::Value::String(text)) => text,
-        Ok(other) => serde_json::to_string_pretty(&other).unwrap_or_default(),
-        // A number of a thousand digits is JSON all the same.
-        Err(_) => value.get().to_owned(),
-    }
+    serde_json::from_str(value.get()).unwrap_or_else(|_| pretty(value.get()))
 }
 
 /// What the run did, in a line and one more for each failed call.

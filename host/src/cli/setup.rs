@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use toolcell::Host;
 use toolcell::config::{Config, Overrides, Profile};
 
@@ -82,19 +82,40 @@ pub(super) fn cache_folder(cli: &Cli) -> Result<PathBuf, Failure> {
 pub(super) async fn until_cancelled<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    tokio::select! {
-        result = work => result,
-        () = cancelled() => Err(Failure::Cancelled),
-    }
+    Interrupts::new().until_one(work).await
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(super) async fn cancelled() {
-    let mut interrupt = signal(SignalKind::interrupt()).ok();
-    let mut terminate = signal(SignalKind::terminate()).ok();
-    tokio::select! {
-        Some(()) = async { interrupt.as_mut()?.recv().await } => {}
-        Some(()) = async { terminate.as_mut()?.recv().await } => {}
-        else => std::future::pending().await,
+/// Ctrl-C and SIGTERM. From when this is made none is lost, whether or not somebody waits just then.
+pub(super) struct Interrupts {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+}
+
+impl Interrupts {
+    pub(super) fn new() -> Self {
+        Self {
+            interrupt: signal(SignalKind::interrupt()).ok(),
+            terminate: signal(SignalKind::terminate()).ok(),
+        }
+    }
+
+    /// As [`until_cancelled`].
+    pub(super) async fn until_one<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            result = work => result,
+            () = self.next() => Err(Failure::Cancelled),
+        }
+    }
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            Some(()) = async { self.interrupt.as_mut()?.recv().await } => {}
+            Some(()) = async { self.terminate.as_mut()?.recv().await } => {}
+            else => std::future::pending().await,
+        }
     }
 }

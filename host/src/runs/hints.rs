@@ -20,7 +20,9 @@ pub(super) fn for_limit(kind: LimitKind) -> &'static str {
             "the script needs more memory than it may have; work on smaller pieces, or have the \
              operator raise `memory`"
         }
-        LimitKind::Stack => "the script calls itself too deeply; use a loop, or flatter data",
+        LimitKind::Stack | LimitKind::Recursion => {
+            "the script calls itself too deeply; use a loop, or flatter data"
+        }
         LimitKind::Output => {
             "print or return less: a summary, the first items, a count; the operator can raise \
              `output`"

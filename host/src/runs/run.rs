@@ -85,11 +85,13 @@ impl IntoFuture for Run {
     type Output = Result<RunReport, StartError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
-    fn into_future(mut self) -> Self::IntoFuture {
+    fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
+            // All of it: field by field, the guard would stay outside and cancel the run at once.
+            let mut run = self;
             // Nobody will read events from here on; the run must not wait for a reader.
-            self.events.close();
-            match (&mut self.task).await {
+            run.events.close();
+            match (&mut run.task).await {
                 Ok(report) => report,
                 // Only a panic of ours can end the task otherwise: we hold the only handle.
                 Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
