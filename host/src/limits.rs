@@ -38,6 +38,12 @@ impl Limits {
     pub const OUTPUT_FLOOD_FACTOR: u64 = 64;
 
     /// Bytes of WebAssembly stack. The same for every run, since compiled code depends on it.
+    ///
+    /// A guest that recurses deeper in compiled code is stopped by a trap. More would only move the
+    /// trap: CPython's own guard counts another stack, the one in linear memory, and with 8 MiB here
+    /// `json.loads("[" * 100_000)` and `repr` of a deep list trapped all the same, four times
+    /// later. And these bytes are the host's: [`Limits::memory_bytes`] does not count them, and a
+    /// place in the pool keeps what a guest once touched of them.
     pub const STACK_BYTES: u64 = 2 << 20;
 
     /// The largest [`Limits::memory_bytes`] that can be granted: what 32-bit WebAssembly addresses.
@@ -73,8 +79,11 @@ pub enum LimitKind {
     Deadline,
     /// [`Limits::memory_bytes`], in bytes.
     Memory,
-    /// [`Limits::STACK_BYTES`] in bytes, or a language's own recursion limit in frames.
+    /// [`Limits::STACK_BYTES`], in bytes.
     Stack,
+    /// A language's own limit on recursion, in frames. It has the name of the stack's: which of the
+    /// two a program meets first is an accident.
+    Recursion,
     /// [`Limits::output_bytes`], in bytes.
     Output,
     /// [`Limits::tool_calls`].
@@ -93,7 +102,7 @@ impl LimitKind {
             Self::ComputeTime => "compute_time",
             Self::Deadline => "deadline",
             Self::Memory => "memory",
-            Self::Stack => "stack",
+            Self::Stack | Self::Recursion => "stack",
             Self::Output => "output",
             Self::ToolCalls => "tool_calls",
             Self::Argument => "argument",
@@ -106,6 +115,7 @@ impl LimitKind {
         match self {
             Self::ComputeTime | Self::Deadline => " ms",
             Self::Memory | Self::Stack | Self::Output | Self::Argument | Self::Answer => " bytes",
+            Self::Recursion => " frames",
             Self::Fuel | Self::ToolCalls => "",
         }
     }

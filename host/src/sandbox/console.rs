@@ -108,11 +108,12 @@ impl Console {
     }
 }
 
-/// Output in order, as runs of bytes of one stream: a million one-byte writes to one stream are one
-/// run.
+/// Output in order. Which bytes are whose is kept as runs, and all bytes in one piece: a guest that
+/// writes to both streams by turns, byte by byte, costs 17 bytes for each and no allocation.
 #[derive(Debug, Default)]
 struct Kept {
-    runs: VecDeque<(Stream, VecDeque<u8>)>,
+    bytes: VecDeque<u8>,
+    runs: VecDeque<(Stream, usize)>,
     len: u64,
 }
 
@@ -123,31 +124,36 @@ impl Kept {
         }
         self.len += bytes.len() as u64;
         match self.runs.back_mut() {
-            Some((stream, run)) if *stream == to => run.extend(bytes),
-            _ => self.runs.push_back((to, bytes.iter().copied().collect())),
+            Some((stream, run)) if *stream == to => *run += bytes.len(),
+            _ => self.runs.push_back((to, bytes.len())),
         }
+        self.bytes.extend(bytes);
     }
 
     /// Drops at most `count` bytes, all of the oldest run's stream, and says whose and how many.
     fn drop_oldest(&mut self, count: u64) -> Option<(Stream, u64)> {
         let (stream, run) = self.runs.front_mut()?;
         let stream = *stream;
-        let count = run.len().min(as_usize(count));
-        run.drain(..count);
-        if run.is_empty() {
+        let count = (*run).min(as_usize(count));
+        *run -= count;
+        if *run == 0 {
             self.runs.pop_front();
         }
+        self.bytes.drain(..count);
         self.len -= count as u64;
         Some((stream, count as u64))
     }
 
     fn bytes(&self, of: Stream) -> Vec<u8> {
-        self.runs
-            .iter()
-            .filter(|(stream, _)| *stream == of)
-            .flat_map(|(_, run)| run)
-            .copied()
-            .collect()
+        let mut of_stream = Vec::new();
+        let mut start = 0;
+        for (stream, run) in &self.runs {
+            if *stream == of {
+                of_stream.extend(self.bytes.range(start..start + run));
+            }
+            start += run;
+        }
+        of_stream
     }
 }
 

@@ -24,16 +24,18 @@ type Store<'a> = StoreContextMut<'a, GuestState>;
 pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     let mut tools = linker.instance(INTERFACE)?;
     tools.func_wrap("servers", |store: Store<'_>, ()| Ok((store.data().calls.servers(),)))?;
-    tools.func_wrap_async("names", |mut store: Store<'_>, (server,): (String,)| {
+    tools.func_wrap_async("names", |mut store: Store<'_>, (server,): (WasmStr,)| {
         Box::new(async move {
+            let server = name(&server.to_str(&store)?);
             let names = store.data_mut().calls.names(&server).await;
             completed(&store);
             Ok((names.map_err(wit::CallError::from),))
         })
     })?;
-    tools.func_wrap_async("describe", |mut store: Store<'_>, (name,): (String,)| {
+    tools.func_wrap_async("describe", |mut store: Store<'_>, (tool,): (WasmStr,)| {
         Box::new(async move {
-            let tool = store.data_mut().calls.describe(&name).await;
+            let tool = name(&tool.to_str(&store)?);
+            let tool = store.data_mut().calls.describe(&tool).await;
             completed(&store);
             Ok((tool.map(wit::Tool::from).map_err(wit::CallError::from),))
         })
@@ -76,17 +78,22 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
 /// these lengths.
 fn request(
     store: &Store<'_>,
-    name: &WasmStr,
+    tool: &WasmStr,
     arguments: &WasmStr,
 ) -> wasmtime::Result<CallRequest> {
-    let (name, arguments) = (name.to_str(store)?, arguments.to_str(store)?);
+    let (tool, arguments) = (tool.to_str(store)?, arguments.to_str(store)?);
     let argument_bytes = arguments.len() as u64;
     let wanted = argument_bytes <= store.data().argument_bytes;
     Ok(CallRequest {
-        name: name.chars().take(MAX_NAME_CHARACTERS).collect(),
+        name: name(&tool),
         arguments: if wanted { arguments.into_owned() } else { String::new() },
         argument_bytes,
     })
+}
+
+/// As much of a name as is looked at and quoted.
+fn name(text: &str) -> String {
+    text.chars().take(MAX_NAME_CHARACTERS).collect()
 }
 
 fn completed(store: &Store<'_>) {
