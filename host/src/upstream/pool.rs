@@ -107,12 +107,15 @@ impl Upstreams {
         let slot = self.slot(name)?;
         self.unless_closing(slot, async {
             let connection = slot.connection().await?;
-            // In a worker: others wait for the same listing, so it has to go on whatever this caller
-            // does meanwhile.
-            let listing = tokio::spawn(async move { connection.catalog().await });
-            AbortOnDropHandle::new(listing)
-                .await
-                .unwrap_or_else(|_| Err(UpstreamError::Closed { server: name.clone() }))
+            match list(name, &connection).await {
+                // It was lost since its last use: a restarted server forgot our MCP session, say.
+                // Listing again changes nothing.
+                Err(error) if connection.is_lost() => {
+                    tracing::debug!(server = %name, %error, "listing again");
+                    list(name, &slot.connection().await?).await
+                }
+                listed => listed,
+            }
         })
         .await
     }
@@ -188,6 +191,19 @@ impl Upstreams {
             outcome = work => outcome,
         }
     }
+}
+
+/// Lists in a worker: others wait for the same listing, so it has to go on whatever this caller does
+/// meanwhile.
+async fn list(
+    name: &UpstreamName,
+    connection: &Arc<Connection>,
+) -> Result<Arc<Catalog>, UpstreamError> {
+    let connection = Arc::clone(connection);
+    let listing = tokio::spawn(async move { connection.catalog().await });
+    AbortOnDropHandle::new(listing)
+        .await
+        .unwrap_or_else(|_| Err(UpstreamError::Closed { server: name.clone() }))
 }
 
 impl CallFault {
