@@ -1,7 +1,7 @@
 //! The broker as one run sees it: numbers calls, lets several be under way, and hands completions
 //! over in one order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -96,6 +96,8 @@ impl Broker {
             count: AtomicU64::new(0),
             records: Mutex::default(),
             out: Mutex::default(),
+            noted: Mutex::default(),
+            keeping: tokio::sync::Mutex::default(),
             catalogs: Mutex::default(),
         });
         let log = CallLog { shared: Arc::clone(&shared) };
@@ -151,6 +153,10 @@ pub(super) struct Shared {
     records: Mutex<Vec<CallRecord>>,
     /// The calls that left and have not come back.
     out: Mutex<BTreeMap<CallId, OutCall>>,
+    /// Entries that have their place in the record and are not kept yet.
+    noted: Mutex<VecDeque<Entry>>,
+    /// Held across the store's work, so that the order stays.
+    keeping: tokio::sync::Mutex<()>,
     /// The catalogs that this run has seen. They keep names stable while it runs, and the upstreams'
     /// own lock out of the way of a call.
     catalogs: Mutex<HashMap<UpstreamName, Arc<Catalog>>>,
@@ -246,10 +252,33 @@ impl Shared {
         }
     }
 
+    /// Records an entry; it is kept when this returns.
     pub(super) async fn journal(&self, kind: EntryKind) {
-        if let Err(error) = self.broker.journal.append(&self.run.id, Entry::now(kind)).await {
-            tracing::error!(run = %self.run.id, %error, "the journal did not take an entry");
+        self.note(kind);
+        self.keep_noted().await;
+    }
+
+    /// Takes an entry's place in the record without waiting for the store.
+    fn note(&self, kind: EntryKind) {
+        self.lock_noted().push_back(Entry::now(kind));
+    }
+
+    /// Hands what is noted to the store, in its order. Cancel-safe: what was not handed over stays
+    /// noted for the next one.
+    async fn keep_noted(&self) {
+        let _turn = self.keeping.lock().await;
+        loop {
+            let next = self.lock_noted().front().cloned();
+            let Some(entry) = next else { return };
+            if let Err(error) = self.broker.journal.append(&self.run.id, entry).await {
+                tracing::error!(run = %self.run.id, %error, "the journal did not take an entry");
+            }
+            self.lock_noted().pop_front();
         }
+    }
+
+    fn lock_noted(&self) -> std::sync::MutexGuard<'_, VecDeque<Entry>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn tell(&self, event: RunEvent) {
@@ -402,9 +431,11 @@ impl RunCalls for BrokerRun {
         handle.abort();
         let shared = Arc::clone(&self.shared);
         let call = shared.give_up(id);
-        // The journal is for later; the guest does not wait for it.
+        // Noted here, since whatever the guest starts next comes after it in the record; the guest
+        // does not wait until it is kept.
+        shared.note(EntryKind::Cancelled { call: id });
         self.under_way.spawn(async move {
-            shared.journal(EntryKind::Cancelled { call: id }).await;
+            shared.keep_noted().await;
             if let Some(OutCall { tool, since }) = call {
                 let (error, elapsed) = (Some(CallError::Cancelled.kind()), since.elapsed());
                 shared.tell(RunEvent::CallEnded { id, tool, error, elapsed }).await;
