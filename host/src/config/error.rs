@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("read the configuration file {}", path.display())]
+    #[error("the configuration file {} cannot be read", path.display())]
     Read {
         /// Which file.
         path: PathBuf,
@@ -46,9 +46,9 @@ impl Problems {
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0[..] {
-            [problem] => write!(f, "use the configuration: {problem}"),
+            [problem] => write!(f, "the configuration cannot be used: {problem}"),
             problems => {
-                write!(f, "use the configuration, which has {} problems:", problems.len())?;
+                write!(f, "the configuration cannot be used: it has {} problems:", problems.len())?;
                 problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
             }
         }

@@ -76,8 +76,11 @@ pub(super) fn suggestion<'a>(
     if let Some(name) = nearest(written, known.clone(), 1).first() {
         return format!("did you mean `{name}`?");
     }
-    let names = listed(known);
-    if names.is_empty() { "there are none".to_owned() } else { format!("there are {names}") }
+    match known.clone().into_iter().count() {
+        0 => "there are none".to_owned(),
+        1 => format!("there is only {}", listed(known)),
+        _ => format!("there are {}", listed(known)),
+    }
 }
 
 /// Names in backquotes, separated by commas.

@@ -76,6 +76,7 @@ impl Error for Misfit {
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let found = match unexpected {
             Unexpected::Bool(_) => "true or false",
+            Unexpected::Signed(..0) => "a negative number",
             Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a whole number",
             Unexpected::Float(_) => "a number",
             Unexpected::Str(_) | Unexpected::Char(_) => "a text",

@@ -115,14 +115,12 @@ impl Profile {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoProfile {
     /// The named one does not exist.
-    #[error("there is no profile `{name}`; {suggestion}; the profiles are {names}")]
+    #[error("there is no profile `{name}`; {suggestion}")]
     Unknown {
         /// What was asked for.
         name: String,
-        /// What may be meant.
+        /// What may be meant, or all that there are.
         suggestion: String,
-        /// All there are.
-        names: String,
     },
     /// None was named, and there are several.
     #[error("there are several profiles and no default_profile: name one of {names}")]
@@ -161,7 +159,6 @@ impl Config {
         self.profiles.get(name).ok_or_else(|| NoProfile::Unknown {
             name: name.to_owned(),
             suggestion: suggestion(name, names()),
-            names: listed(names()),
         })
     }
 }
