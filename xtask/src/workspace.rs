@@ -26,9 +26,18 @@ impl Workspace {
         Ok(Self { root, target })
     }
 
-    /// The cargo that runs us, to be run in the root.
+    /// The cargo that runs us, to be run in the root. It does not inherit what cargo told us about
+    /// the package `xtask`: build scripts of some dependencies read these variables, and would run
+    /// again, with all that depends on them, whenever cargo is started by hand and by us in turn.
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        for (name, _) in std::env::vars_os() {
+            let about_us = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+            if name.to_str().is_some_and(|name| about_us.iter().any(|part| name.starts_with(part)))
+            {
+                cargo.env_remove(&name);
+            }
+        }
         cargo.current_dir(&self.root).env("TOOLCELL_CACHE_DIR", self.cache());
         cargo
     }
