@@ -1,3 +1,17 @@
 //! Everything through the front door, told in the words of `toolcell_tests`.
 
+mod bad_config;
+mod broker;
+mod check;
+mod cli;
+mod files;
+mod grants;
+mod hosts;
+mod library;
+mod python;
+mod replayable;
+mod runs;
+mod runtimes;
 mod tidy;
+mod upstream;
+mod upstream_http;
