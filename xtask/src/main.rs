@@ -1,6 +1,7 @@
 //! The project's chores, as `cargo xtask CHORE`. Everything they install or build stays below the
 //! build folder (`target/`), so `cargo clean` undoes all of it.
 
+mod bench;
 mod check;
 mod demo;
 mod fixtures;
@@ -22,6 +23,7 @@ usage: cargo xtask CHORE
   test [ARGS...]    install what the tests need, build, and run every test;
                     ARGS go to `cargo test`
   check             formatting, lints, documentation, and licences and advisories of dependencies
+  bench             measure toolcell beside pyeryx and native CPython, as ratios in one run
   fixtures          install the MCP servers of demo and test, and print where they are
 ";
 
@@ -46,6 +48,7 @@ fn perform(chore: Option<&str>, rest: &[String]) -> Result<()> {
     }
     let workspace = Workspace::locate()?;
     match chore {
+        Some("bench") => bench::bench(&workspace),
         Some("demo") => demo::demo(&workspace),
         Some("test") => test::test(&workspace, rest),
         Some("check") => check::check(&workspace),
