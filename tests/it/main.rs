@@ -1,5 +1,6 @@
 //! Everything through the front door, told in the words of `toolcell_tests`.
 
+mod attacks;
 mod bad_config;
 mod broker;
 mod check;
@@ -8,6 +9,7 @@ mod files;
 mod grants;
 mod hosts;
 mod library;
+mod limits;
 mod python;
 mod replayable;
 mod runs;
