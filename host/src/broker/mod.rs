@@ -1,9 +1,12 @@
 //! The one road from a guest to an upstream. Every call takes the same steps in the same order:
 //!
-//! 1. **count** it against the run's limits, 2. **grant**: is the tool the run's to see, and do the
-//! operator's rules allow these arguments, 3. **check** the arguments against the tool's own schema,
-//! 4. **journal** the request, 5. **call** the upstream within the run's time, 6. **bound** the
-//! answer, 7. journal what the guest saw of it.
+//! 1. **count** it against the run's limits;
+//! 2. **grant**: is the tool the run's to see, and do the operator's rules allow these arguments;
+//! 3. **check** the arguments against the tool's own schema;
+//! 4. **journal** the request;
+//! 5. **call** the upstream within the run's time;
+//! 6. **bound** the answer;
+//! 7. **journal** what the guest saw of it.
 //!
 //! A step that refuses ends the call with a value in words that a model can act on. Nothing here
 //! knows wasm, and nothing here holds a connection or a credential.

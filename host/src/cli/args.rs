@@ -31,7 +31,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a script in a sandbox of its own
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// List the tools of all servers, and what the profile grants
     Tools(ToolsArgs),
     /// Call one tool, as a script would

@@ -45,6 +45,7 @@ async fn start(cli: &Cli, args: &RunArgs) -> Result<Exit, Failure> {
         cancel.cancel();
         // Once more means: at once. Children die with us whatever happens.
         interrupts.next().await;
+        #[expect(clippy::disallowed_methods, reason = "asked for twice: guards end the children")]
         std::process::exit(130);
     });
     let mut printer = Printer { live: !args.json, in_line: None };

@@ -19,6 +19,7 @@ pub const NO_COLOR: &str = "NO_COLOR";
 pub type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// The [`Lookup`] of this process's own environment. A value that is not UTF-8 counts as unset.
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn of_process(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

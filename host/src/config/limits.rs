@@ -56,6 +56,12 @@ pub enum InvalidLimit {
     /// Zero: nothing could run.
     #[error("0 would let nothing run: every limit is at least 1")]
     Zero,
+    /// Too little for the Python runtime to exist in.
+    #[error("Python does not run in so little memory: give at least {min}")]
+    TooSmall {
+        /// The least value, as it would be written.
+        min: String,
+    },
     /// Above what can be granted.
     #[error("the greatest value is {max}")]
     TooLarge {

@@ -6,10 +6,12 @@
 //! operator's own hand writes these, a `--grant` wins over a `!` pattern of the profile.
 
 use super::findings::suggestion;
-use super::limits::{InvalidLimit, set_limit};
+use super::limits::{InvalidLimit, MIN_PYTHON_MEMORY_BYTES, set_limit};
 use super::profiles::matches_one;
 use super::resolved::{Config, NoProfile, Profile};
+use super::units::format_size;
 use crate::grants::{InvalidPattern, ToolGlob};
+use crate::language::Language;
 
 /// The flags, as written.
 #[derive(Clone, Debug, Default)]
@@ -102,8 +104,19 @@ impl Config {
             profile.policy.deny(parse("--deny", text)?);
         }
         for (name, value) in &overrides.limits {
-            set_limit(&mut profile.limits, name, value).map_err(|source| {
-                InvalidOverride::Limit { name: name.clone(), value: value.clone(), source }
+            let set = set_limit(&mut profile.limits, name, value).and_then(|()| {
+                let python = profile.runtimes.contains(&Language::Python);
+                if python && profile.limits.memory_bytes < MIN_PYTHON_MEMORY_BYTES {
+                    return Err(InvalidLimit::TooSmall {
+                        min: format_size(MIN_PYTHON_MEMORY_BYTES),
+                    });
+                }
+                Ok(())
+            });
+            set.map_err(|source| InvalidOverride::Limit {
+                name: name.clone(),
+                value: value.clone(),
+                source,
             })?;
         }
         Ok(profile)

@@ -48,7 +48,8 @@ pub(super) fn for_call(kind: &str, tool: &str) -> Option<String> {
         ),
         "timed-out" => format!(
             "ask for less in one call, catch `tools.ToolTimeout`, or have the operator raise \
-             `call_timeout`; `toolcell check {server}` shows whether the server is well"
+             `call_timeout` (for a connection: the server's `connect_timeout`); \
+             `toolcell check {server}` shows whether the server is well"
         ),
         "unknown-tool" => "`toolcell tools` lists what is granted".to_owned(),
         "invalid-arguments" => format!("`toolcell stubs` shows the signature of `{tool}`"),

@@ -144,7 +144,7 @@ fn find(program: &Program<'_>) -> Result<PathBuf, Cause> {
     let command = program.command;
     let path = match program.env.get("PATH") {
         Some(path) => Some(path.expose().into()),
-        None => std::env::var_os("PATH"),
+        None => inherited_path(),
     };
     which::which_in(command, path, &cwd).map_err(|_| {
         let text = if !command.contains('/') {
@@ -158,6 +158,12 @@ fn find(program: &Program<'_>) -> Result<PathBuf, Cause> {
         };
         Cause::new(text)
     })
+}
+
+/// What the server will inherit as its `PATH`.
+#[expect(clippy::disallowed_methods, reason = "inherited by a child, not a setting of ours")]
+fn inherited_path() -> Option<std::ffi::OsString> {
+    std::env::var_os("PATH")
 }
 
 /// The environment of a server: the harmless part of ours, then what the settings add.

@@ -49,6 +49,7 @@ impl Ground {
     }
 
     #[track_caller]
+    #[expect(clippy::manual_async_fn, reason = "`track_caller` has no effect on an async fn")]
     fn refused(&self, tool: &'static str, arguments: Value) -> impl Future<Output = String> {
         async move {
             let output = self.call(tool, arguments.clone()).await;
