@@ -86,7 +86,7 @@ impl Bench {
         let folder = std::env::var_os("TOOLCELL_CACHE_DIR").map(PathBuf::from);
         let folder = folder.or_else(toolcell::default_cache_folder).expect("a cache folder");
         let cache = Cache::open(&folder).expect("the cache opens");
-        let sandbox = Sandbox::new(cache, ready).expect("the engine starts");
+        let sandbox = Sandbox::new(cache, ready, 16).expect("the engine starts");
         let bench = Self { runtime, sandbox };
         bench.fill();
         bench

@@ -62,6 +62,7 @@ pub struct HostBuilder {
     config: ConfigSource,
     cache_folder: Option<PathBuf>,
     ready_instances: usize,
+    max_guests: u32,
     journal: Arc<dyn JournalStore>,
     progress: Arc<dyn Fn(&str) + Send + Sync>,
 }
@@ -96,6 +97,13 @@ impl HostBuilder {
     /// own, which takes about a millisecond.
     pub fn ready_instances(mut self, count: usize) -> Self {
         self.ready_instances = count;
+        self
+    }
+
+    /// How many sandboxes may exist at once, running, waiting and ready together;
+    /// [`Sandbox::DEFAULT_MAX_GUESTS`] without it. The fewer, the faster a host starts.
+    pub fn max_guests(mut self, count: u32) -> Self {
+        self.max_guests = count;
         self
     }
 
@@ -136,7 +144,7 @@ impl HostBuilder {
         };
         let folder =
             self.cache_folder.or_else(default_cache_folder).ok_or(HostError::NoCacheFolder)?;
-        let sandbox = Sandbox::new(Cache::open(&folder)?, self.ready_instances)?;
+        let sandbox = Sandbox::new(Cache::open(&folder)?, self.ready_instances, self.max_guests)?;
         let upstreams = Upstreams::new(config.servers.clone())?;
         let broker = Broker::new(upstreams, self.journal);
         Ok(Host { inner: Arc::new(Inner { config, parts: Parts { sandbox, broker } }) })
@@ -155,6 +163,7 @@ impl Host {
             config: ConfigSource::Given(Box::default()),
             cache_folder: None,
             ready_instances: 4,
+            max_guests: Sandbox::DEFAULT_MAX_GUESTS,
             journal: Arc::new(MemoryStore::default()),
             progress: Arc::new(|step| tracing::info!("{step}")),
         }

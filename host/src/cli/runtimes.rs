@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::setup;
 
 pub(super) async fn runtimes(cli: &Cli, args: &RuntimesArgs) -> Result<Exit, Failure> {
-    let sandbox = Sandbox::new(Cache::open(&setup::cache_folder(cli)?)?, 0)?;
+    let sandbox = Sandbox::new(Cache::open(&setup::cache_folder(cli)?)?, 0, setup::MAX_GUESTS)?;
     match args.action.unwrap_or(RuntimesAction::List) {
         RuntimesAction::List => print(&sandbox.cached_runtimes(false), args.json),
         RuntimesAction::Build => {

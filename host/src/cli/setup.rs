@@ -56,10 +56,13 @@ pub(super) fn profile(
     Ok(profile)
 }
 
+/// A command has one run, and a pool of this size is made in no time.
+pub(super) const MAX_GUESTS: u32 = 4;
+
 /// A host that loads its runtimes when they are first used and keeps none ready: a command has one
 /// run at most.
 pub(super) fn host(cli: &Cli, config: Config) -> Result<Host, Failure> {
-    let mut builder = Host::builder().config(config).ready_instances(0);
+    let mut builder = Host::builder().config(config).ready_instances(0).max_guests(MAX_GUESTS);
     if let Some(folder) = &cli.cache_dir {
         builder = builder.cache_folder(folder);
     }

@@ -15,9 +15,6 @@ use crate::limits::Limits;
 /// Room on a guest's stack for the host functions that it calls, beside [`Limits::STACK_BYTES`].
 const HOST_STACK_BYTES: usize = 1 << 20;
 
-/// Guests that may exist at once, running, waiting and ready together.
-const MAX_GUESTS: u32 = 2_000;
-
 /// Core modules in one component: a language runtime of CPython's kind is linked from fourteen.
 const MAX_MODULES_PER_GUEST: u32 = 40;
 
@@ -35,15 +32,17 @@ pub(super) struct SandboxEngine {
 }
 
 impl SandboxEngine {
+    /// An engine for `max_guests` at once, running, waiting and ready together.
+    ///
     /// # Errors
     /// The engine refuses its configuration, which is an error of ours, or there is no address
     /// space for it.
-    pub(super) fn new() -> Result<Self, SandboxError> {
+    pub(super) fn new(max_guests: u32) -> Result<Self, SandboxError> {
         // The pool reserves address space for every guest it may ever have. Where that is not to be
         // had (`ulimit -v`, strict overcommit), guests are allocated one by one: slower, not other.
-        let engine = Engine::new(&config(true)).or_else(|pooled| {
+        let engine = Engine::new(&config(Some(max_guests))).or_else(|pooled| {
             tracing::warn!(cause = %pooled, "no address space for the pool; starting guests will be slower");
-            Engine::new(&config(false))
+            Engine::new(&config(None))
         });
         let engine = engine.map_err(SandboxError::Engine)?;
         let mut linker = Linker::new(&engine);
@@ -60,7 +59,7 @@ impl SandboxEngine {
     }
 }
 
-fn config(pooled: bool) -> Config {
+fn config(pooled_guests: Option<u32>) -> Config {
     let mut config = Config::new();
     // Fuel is the only meter. It makes guests yield too, and wasmtime charges bulk operations by
     // the byte, so epochs, which would cost a second check at every loop, have nothing to add.
@@ -71,20 +70,20 @@ fn config(pooled: bool) -> Config {
     config.memory_init_cow(true);
     config.wasm_backtrace_max_frames(None);
     config.concurrency_support(false);
-    if pooled {
+    if let Some(max_guests) = pooled_guests {
         let mut pool = PoolingAllocationConfig::new();
-        pool.total_component_instances(MAX_GUESTS)
-            .total_core_instances(MAX_GUESTS * MAX_MODULES_PER_GUEST)
+        pool.total_component_instances(max_guests)
+            .total_core_instances(max_guests * MAX_MODULES_PER_GUEST)
             .max_core_instances_per_component(MAX_MODULES_PER_GUEST)
             .max_core_instance_size(4 << 20)
             .max_component_instance_size(4 << 20)
-            .total_memories(MAX_GUESTS)
+            .total_memories(max_guests)
             .max_memories_per_component(4)
             .max_memory_size(Limits::MAX_MEMORY_BYTES as usize)
-            .total_tables(MAX_GUESTS * 2)
+            .total_tables(max_guests * 4)
             .max_tables_per_component(20)
             .table_elements(40_000)
-            .total_stacks(MAX_GUESTS)
+            .total_stacks(max_guests)
             .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
             .table_keep_resident(1 << 20)
             .pagemap_scan(Enabled::Auto);

@@ -82,14 +82,19 @@ pub struct Execution {
 }
 
 impl Sandbox {
-    /// A sandbox that keeps `ready_count` instances of each runtime ready from its first use on.
+    /// How many guests may exist at once where nobody says otherwise. Each needs address space, not
+    /// memory, as long as it is not used.
+    pub const DEFAULT_MAX_GUESTS: u32 = 2_000;
+
+    /// A sandbox that keeps `ready_count` instances of each runtime ready from its first use on, and
+    /// lets `max_guests` exist at once, running, waiting and ready together.
     /// Loads no runtime yet.
     ///
     /// # Errors
     /// The engine cannot start.
-    pub fn new(cache: Cache, ready_count: usize) -> Result<Self, SandboxError> {
+    pub fn new(cache: Cache, ready_count: usize, max_guests: u32) -> Result<Self, SandboxError> {
         let runtimes = Language::ALL.map(|language| (language, OnceCell::new())).into();
-        let inner = Inner { cache, engine: SandboxEngine::new()?, ready_count, runtimes };
+        let inner = Inner { cache, engine: SandboxEngine::new(max_guests)?, ready_count, runtimes };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -119,10 +119,8 @@ impl GuestState {
     /// Ends what the run has to do with anybody else: its calls are cancelled, its listener hears
     /// that there is no more to come. The guest's memory may be dropped later.
     pub(super) fn let_go(&mut self) {
-        *self = Self {
-            limiter: std::mem::replace(&mut self.limiter, MemoryLimiter::new(0)),
-            ..Self::idle()
-        };
+        self.calls = Box::new(NoCalls);
+        self.lock_console().close();
     }
 
     pub(super) fn lock_console(&self) -> std::sync::MutexGuard<'_, Console> {
