@@ -32,3 +32,8 @@ pub mod upstream;
 
 pub use host::{Host, HostBuilder, HostError, default_cache_folder};
 pub use runs::{RunReport, Script};
+
+/// The README's Rust is compiled with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

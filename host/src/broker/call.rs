@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::arguments;
 use super::error::queued_too_long;
-use super::run::Shared;
+use super::shared::Shared;
 use crate::events::RunEvent;
 use crate::grants::{Decision, nearest};
 use crate::ids::{CallId, ToolName};

@@ -15,5 +15,7 @@ mod arguments;
 mod call;
 mod error;
 mod run;
+mod shared;
 
-pub use run::{Broker, CallRecord, RunContext};
+pub use run::Broker;
+pub use shared::{CallFailure, CallLog, CallRecord, RunContext};

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::json;
 use toolcell::config::units::parse_duration;
-use toolcell::ids::UpstreamName;
 use toolcell::upstream::CheckReport;
 
 use super::args::{CheckArgs, Cli};
@@ -22,7 +21,8 @@ pub(super) async fn check(cli: &Cli, args: &CheckArgs) -> Result<Exit, Failure> 
     let servers = tools::chosen(host.upstreams(), &args.servers)?;
     let checks = servers.iter().map(|server| async {
         let check = host.upstreams().check(server);
-        tokio::time::timeout(timeout, check).await.unwrap_or_else(|_| too_late(server, timeout))
+        let checked = tokio::time::timeout(timeout, check).await;
+        checked.unwrap_or_else(|_| CheckReport::abandoned(server.clone(), timeout))
     });
     let reports = setup::until_cancelled(async { Ok(join_all(checks).await) }).await?;
     if args.json {
@@ -33,22 +33,6 @@ pub(super) async fn check(cli: &Cli, args: &CheckArgs) -> Result<Exit, Failure> 
     host.close().await;
     let healthy = reports.iter().all(CheckReport::is_healthy);
     Ok(if healthy { Exit::Done } else { Exit::Failed })
-}
-
-fn too_late(server: &UpstreamName, timeout: Duration) -> CheckReport {
-    CheckReport {
-        server: server.clone(),
-        phases: Vec::new(),
-        era: None,
-        server_name: None,
-        server_version: None,
-        tool_count: 0,
-        problems: Vec::new(),
-        failure: Some(format!(
-            "server {server} was not checked to the end within {} ms (--timeout)",
-            timeout.as_millis()
-        )),
-    }
 }
 
 fn as_text(reports: &[CheckReport]) -> String {

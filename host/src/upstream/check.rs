@@ -51,6 +51,13 @@ impl CheckReport {
         self.failure.is_none()
     }
 
+    /// The report of a check that its caller did not wait for to the end.
+    pub fn abandoned(server: UpstreamName, after: Duration) -> Self {
+        let failure =
+            format!("server {server} was not checked to the end within {} ms", after.as_millis());
+        Self { failure: Some(failure), ..Self::new(server) }
+    }
+
     fn new(server: UpstreamName) -> Self {
         Self {
             server,
