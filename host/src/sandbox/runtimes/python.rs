@@ -10,7 +10,7 @@ use crate::sandbox::cache::Cache;
 use crate::sandbox::error::SandboxError;
 
 /// Changes whenever the commands below do.
-const RECIPE: &[u8] = b"1";
+const RECIPE: &[u8] = b"2";
 
 /// How much of a failed command's output an error shows.
 const SHOWN_BYTES: usize = 2_000;
@@ -40,11 +40,14 @@ pub(super) fn build(cache: &Cache, progress: Progress<'_>) -> Result<Vec<u8>, Sa
         .arg(&wit)
         .args(["--world", "script-runtime", "componentize", "app", "--python-path"])
         .arg(&sources)
-        // The packages that the runtime itself uses, such as the time zone data.
-        .arg("--python-path")
-        .arg(tools.join("guest-packages"))
         .arg("--output")
         .arg(&wasm)
+        // The runtime takes its packages, such as the time zone data, from this environment and from
+        // no other that may be active.
+        .env("VIRTUAL_ENV", &tools)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env_remove("PYTHONPATH")
+        .env_remove("PYTHONHOME")
         .current_dir(work.path()))?;
     fs::read(&wasm).map_err(|source| cache_error("read", &wasm, source))
 }
