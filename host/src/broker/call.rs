@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use super::arguments;
+use super::context::Shared;
 use super::error::queued_too_long;
-use super::shared::Shared;
 use crate::events::RunEvent;
 use crate::grants::{Decision, nearest};
 use crate::ids::{CallId, ToolName};

@@ -13,9 +13,9 @@
 
 mod arguments;
 mod call;
+mod context;
 mod error;
 mod run;
-mod shared;
 
+pub use context::{CallFailure, CallLog, CallRecord, RunContext};
 pub use run::Broker;
-pub use shared::{CallFailure, CallLog, CallRecord, RunContext};

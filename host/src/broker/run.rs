@@ -10,7 +10,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::arguments::SchemaChecks;
 use super::call;
-use super::shared::{BrokerInner, CallLog, OutCall, RunContext, Shared};
+use super::context::{BrokerInner, CallLog, OutCall, RunContext, Shared};
 use crate::events::RunEvent;
 use crate::ids::{CallId, ToolName, UpstreamName};
 use crate::journal::{EntryKind, JournalStore};
