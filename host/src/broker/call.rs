@@ -103,7 +103,8 @@ fn count(shared: &Shared, id: CallId, request: &CallRequest) -> Result<(), CallE
     Ok(())
 }
 
-fn granted_name(shared: &Shared, full: &str) -> Result<ToolName, CallError> {
+/// A full name taken apart, if the run may see such a tool.
+pub(super) fn granted_name(shared: &Shared, full: &str) -> Result<ToolName, CallError> {
     let name = ToolName::parse(full).filter(|name| shared.policy().grants(name));
     let name = name.filter(|name| shared.has_server(name.upstream.as_str()));
     name.ok_or_else(|| unknown(shared, full))
@@ -120,7 +121,7 @@ pub(super) async fn describe(
 }
 
 /// What a guest hears of a tool that is not there and of one that is not granted.
-pub(super) fn unknown(shared: &Shared, full: &str) -> CallError {
+fn unknown(shared: &Shared, full: &str) -> CallError {
     let known = shared.known_names();
     let near = nearest(full, known.iter().map(String::as_str), NEAREST);
     let way_out = if near.is_empty() {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::arguments::SchemaChecks;
 use super::call;
 use super::context::{BrokerInner, CallLog, OutCall, RunContext, Shared};
 use crate::events::RunEvent;
-use crate::ids::{CallId, ToolName, UpstreamName};
+use crate::ids::{CallId, UpstreamName};
 use crate::journal::{EntryKind, JournalStore};
 use crate::limits::{LimitKind, LimitReached};
 use crate::sandbox::{CallRequest, RunCalls};
@@ -70,17 +70,25 @@ impl BrokerRun {
     /// The next completion that the guest still wants, or nothing when none is under way.
     async fn next(&mut self) -> Option<(CallId, CallAnswer)> {
         while let Some(joined) = self.under_way.join_next().await {
-            match joined {
-                // A cancelled call's handle is gone, and so is the guest's interest.
-                Ok((id, answer)) if self.handles.remove(&id).is_some() => {
-                    return Some((id, answer));
-                }
-                Ok(_) => {}
-                Err(error) if error.is_cancelled() => {}
-                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            let wanted = self.wanted(joined);
+            if wanted.is_some() {
+                return wanted;
             }
         }
         None
+    }
+
+    /// What a worker ended with, if the guest still wants it: a cancelled call's handle is gone, and
+    /// so is the guest's interest.
+    fn wanted(
+        &mut self,
+        joined: Result<(CallId, CallAnswer), JoinError>,
+    ) -> Option<(CallId, CallAnswer)> {
+        match joined {
+            Ok((id, answer)) => self.handles.remove(&id).map(|_| (id, answer)),
+            Err(error) if error.is_cancelled() => None,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
     }
 }
 
@@ -107,13 +115,8 @@ impl RunCalls for BrokerRun {
     }
 
     async fn describe(&mut self, full: &str) -> Result<ToolDescription, CallError> {
-        let name = ToolName::parse(full).filter(|name| {
-            self.shared.policy().grants(name) && self.shared.has_server(name.upstream.as_str())
-        });
-        match name {
-            Some(name) => call::describe(&self.shared, &name).await,
-            None => Err(call::unknown(&self.shared, full)),
-        }
+        let name = call::granted_name(&self.shared, full)?;
+        call::describe(&self.shared, &name).await
     }
 
     async fn call(&mut self, request: CallRequest) -> CallAnswer {
@@ -157,14 +160,7 @@ impl RunCalls for BrokerRun {
         };
         let mut completions = Vec::from_iter(first);
         while let Some(joined) = self.under_way.try_join_next() {
-            match joined {
-                Ok((id, answer)) if self.handles.remove(&id).is_some() => {
-                    completions.push((id, answer));
-                }
-                Ok(_) => {}
-                Err(error) if error.is_cancelled() => {}
-                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-            }
+            completions.extend(self.wanted(joined));
         }
         let mut seen = Vec::with_capacity(completions.len());
         for (id, answer) in completions {
