@@ -11,7 +11,7 @@ use crate::language::Language;
 use crate::runs::{self, Parts, Run, RunReport, Script, StartError};
 use crate::sandbox::{Cache, CallRequest, Sandbox, SandboxError};
 use crate::tool::CallAnswer;
-use crate::upstream::{DuplicateUpstream, Upstreams};
+use crate::upstream::{Caller, ClientHandler, DuplicateUpstream, Upstreams};
 
 /// Runs scripts against the tools of configured MCP servers. Cheap to clone; the last clone ends
 /// what is left of connections and children, [`Host::close`] does it in good order.
@@ -64,6 +64,7 @@ pub struct HostBuilder {
     ready_instances: usize,
     max_guests: u32,
     journal: Arc<dyn JournalStore>,
+    handler: Option<Arc<dyn ClientHandler>>,
     progress: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -113,6 +114,13 @@ impl HostBuilder {
         self
     }
 
+    /// Answers what servers ask of their client: the user's roots, a model, the user in person.
+    /// Without one they are told that nobody is there.
+    pub fn client_handler(mut self, handler: Arc<dyn ClientHandler>) -> Self {
+        self.handler = Some(handler);
+        self
+    }
+
     /// Told what is being done when building takes long, at the first start only.
     pub fn progress(mut self, progress: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.progress = Arc::new(progress);
@@ -145,7 +153,7 @@ impl HostBuilder {
         let folder =
             self.cache_folder.or_else(default_cache_folder).ok_or(HostError::NoCacheFolder)?;
         let sandbox = Sandbox::new(Cache::open(&folder)?, self.ready_instances, self.max_guests)?;
-        let upstreams = Upstreams::new(config.servers.clone())?;
+        let upstreams = Upstreams::new(config.servers.clone(), self.handler)?;
         let broker = Broker::new(upstreams, self.journal);
         Ok(Host { inner: Arc::new(Inner { config, parts: Parts { sandbox, broker } }) })
     }
@@ -165,6 +173,7 @@ impl Host {
             ready_instances: 4,
             max_guests: Sandbox::DEFAULT_MAX_GUESTS,
             journal: Arc::new(MemoryStore::default()),
+            handler: None,
             progress: Arc::new(|step| tracing::info!("{step}")),
         }
     }
@@ -217,6 +226,8 @@ impl Host {
             policy: profile.policy.clone(),
             limits: profile.limits.clone(),
             events: None,
+            caller: Caller::anonymous(),
+            handler: None,
         });
         calls
             .call(CallRequest {

@@ -28,6 +28,9 @@ pub struct ToolDescription {
     pub output_schema: Option<Arc<serde_json::Value>>,
     /// The server's claims about the tool.
     pub hints: ToolHints,
+    /// The tool as its server listed it, with everything that we do not know; nothing for tools of
+    /// this process.
+    pub raw: Option<Arc<RawValue>>,
 }
 
 /// What a server claims about a tool (MCP's `ToolAnnotations`): hints, never guarantees. The
@@ -93,6 +96,9 @@ pub struct ToolOutput {
     pub structured: Option<Json>,
     /// The tool's own word that it failed. The call itself succeeded.
     pub is_error: bool,
+    /// The whole result as the server sent it, `_meta` and what we do not know included; nothing
+    /// where the answer was made in this process.
+    pub raw: Option<Arc<RawValue>>,
 }
 
 impl ToolOutput {
@@ -133,8 +139,16 @@ pub enum Phase {
     List,
     /// A free place among the run's concurrent calls.
     Queue,
+    /// A free connection to the server.
+    Pool,
+    /// Sending the request.
+    Write,
+    /// A sign of the server while it works on the call.
+    Read,
     /// The call itself.
     Call,
+    /// An answer to the question whether the server is there.
+    Probe,
 }
 
 impl Phase {
@@ -145,7 +159,11 @@ impl Phase {
             Self::Handshake => "handshake",
             Self::List => "list",
             Self::Queue => "queue",
+            Self::Pool => "pool",
+            Self::Write => "write",
+            Self::Read => "read",
             Self::Call => "call",
+            Self::Probe => "probe",
         }
     }
 }

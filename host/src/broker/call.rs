@@ -17,6 +17,7 @@ use crate::journal::EntryKind;
 use crate::limits::{LimitKind, LimitReached};
 use crate::sandbox::CallRequest;
 use crate::tool::{CallAnswer, CallError, ToolDescription};
+use crate::upstream::CallContext;
 
 /// How many similar names an error offers.
 const NEAREST: usize = 3;
@@ -172,7 +173,10 @@ async fn go_out(
     shared.tell(RunEvent::CallStarted { id, tool: name.clone() }).await;
     shared.leaves(id, name);
     let left = limits.call_timeout.saturating_sub(started.elapsed());
-    let output = shared.upstreams().call(name, &arguments, left).await?;
+    let output = {
+        let context = CallContext { handler: shared.handler().cloned(), ..CallContext::default() };
+        shared.upstreams().call(name, &arguments, left, context).await?
+    };
     let size = output.size_bytes() as u64;
     if size > limits.answer_bytes {
         return Err(CallError::Exhausted {

@@ -15,7 +15,7 @@ use crate::ids::{CallId, RunId, ToolName, UpstreamName};
 use crate::journal::{Entry, EntryKind, JournalStore};
 use crate::limits::Limits;
 use crate::tool::CallError;
-use crate::upstream::{Catalog, UpstreamError, Upstreams};
+use crate::upstream::{Access, Caller, Catalog, ClientHandler, UpstreamError, Upstreams};
 
 /// How much of a failed call's text the report keeps.
 const RECORDED_CHARACTERS: usize = 500;
@@ -35,6 +35,10 @@ pub struct RunContext {
     pub policy: Policy,
     /// How much.
     pub limits: Limits,
+    /// For whom.
+    pub caller: Caller,
+    /// Who answers what servers ask, instead of the host's own handler.
+    pub handler: Option<Arc<dyn ClientHandler>>,
     /// Who watches.
     pub events: Option<mpsc::Sender<RunEvent>>,
 }
@@ -108,6 +112,7 @@ impl OutCall {
 /// What the calls of one run have in common.
 pub(super) struct Shared {
     broker: Arc<BrokerInner>,
+    access: Access,
     run: RunContext,
     places: Semaphore,
     count: AtomicU64,
@@ -127,6 +132,7 @@ impl Shared {
     pub(super) fn new(broker: Arc<BrokerInner>, run: RunContext) -> Self {
         Self {
             places: Semaphore::new(usize::try_from(run.limits.concurrent_calls).unwrap_or(1)),
+            access: broker.upstreams.access(run.caller.clone()),
             broker,
             run,
             count: AtomicU64::new(0),
@@ -160,8 +166,14 @@ impl Shared {
         &self.broker.schemas
     }
 
-    pub(super) fn upstreams(&self) -> &Upstreams {
-        &self.broker.upstreams
+    /// The servers that there were when the run began.
+    pub(super) fn upstreams(&self) -> &Access {
+        &self.access
+    }
+
+    /// Who answers what servers ask meanwhile.
+    pub(super) fn handler(&self) -> Option<&Arc<dyn ClientHandler>> {
+        self.run.handler.as_ref()
     }
 
     pub(super) fn places(&self) -> &Semaphore {

@@ -7,7 +7,7 @@ use serde_json::json;
 use toolcell::config::Profile;
 use toolcell::ids::UpstreamName;
 use toolcell::tool::ToolDescription;
-use toolcell::upstream::{Catalog, UpstreamError, Upstreams};
+use toolcell::upstream::{Caller, Catalog, UpstreamError, Upstreams};
 
 use super::args::{Cli, ToolsArgs};
 use super::exit::Exit;
@@ -42,13 +42,14 @@ pub(super) fn chosen(
     named: &[String],
 ) -> Result<Vec<UpstreamName>, Failure> {
     if named.is_empty() {
-        return Ok(upstreams.names().cloned().collect());
+        return Ok(upstreams.names());
     }
+    let names = upstreams.names();
     named
         .iter()
         .map(|wanted| {
-            upstreams.names().find(|name| name.as_str() == wanted).cloned().ok_or_else(|| {
-                let known: Vec<&str> = upstreams.names().map(UpstreamName::as_str).collect();
+            names.iter().find(|name| name.as_str() == wanted).cloned().ok_or_else(|| {
+                let known: Vec<&str> = names.iter().map(UpstreamName::as_str).collect();
                 Failure::usage(format!(
                     "no server {wanted:?} is configured (there are: {})",
                     if known.is_empty() { "none".to_owned() } else { known.join(", ") }
@@ -60,8 +61,8 @@ pub(super) fn chosen(
 
 /// Lists all servers at once.
 pub(super) async fn list(upstreams: &Upstreams, servers: &[UpstreamName]) -> Listed {
-    join_all(servers.iter().map(|name| async { (name.clone(), upstreams.catalog(name).await) }))
-        .await
+    let access = upstreams.access(Caller::anonymous());
+    join_all(servers.iter().map(|name| async { (name.clone(), access.catalog(name).await) })).await
 }
 
 fn as_text(listed: &Listed, profile: &Profile) -> String {

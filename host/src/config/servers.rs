@@ -12,7 +12,9 @@ use super::findings::Findings;
 use super::limits::server_duration;
 use super::written::{Template, WrittenRoot, WrittenServer, WrittenTransport};
 use crate::ids::UpstreamName;
-use crate::upstream::settings::{FilesRoot, Secret, TransportSettings, UpstreamSettings};
+use crate::upstream::settings::{
+    FilesRoot, HttpSettings, Secret, TransportSettings, UpstreamSettings,
+};
 
 /// What the values of a file refer to.
 pub(super) struct Surroundings<'a> {
@@ -84,12 +86,13 @@ pub(super) fn resolve(
     let connect_timeout = timeout("connect_timeout", &written.connect_timeout);
     let call_timeout = timeout("call_timeout", &written.call_timeout);
     let transport = transport(written, path, surroundings, findings);
-    Some(UpstreamSettings {
-        name: name?,
-        transport: transport?,
-        connect_timeout: connect_timeout.unwrap_or(UpstreamSettings::CONNECT_TIMEOUT),
-        call_timeout,
-    })
+    let mut settings = UpstreamSettings::new(name?, transport?);
+    if let Some(connect_timeout) = connect_timeout {
+        settings.timeouts.connect = connect_timeout;
+        settings.timeouts.handshake = connect_timeout;
+    }
+    settings.timeouts.call = call_timeout;
+    Some(settings)
 }
 
 /// The three kinds of servers, by the key that makes them so.
@@ -279,7 +282,7 @@ fn streamable_http(
         Ok(())
     };
     let headers = secrets(&written.headers, &path.key("headers"), surroundings, findings, check);
-    Some(TransportSettings::StreamableHttp { url: url?, headers: headers? })
+    Some(TransportSettings::Http(HttpSettings { headers: headers?, ..HttpSettings::new(url?) }))
 }
 
 /// Expands and checks values that may be credentials; they are secrets from here on.

@@ -9,7 +9,7 @@ use crate::config::{ConfigError, Overrides};
 use crate::grants::Decision;
 use crate::ids::ToolName;
 use crate::language::Language;
-use crate::upstream::settings::{FilesRoot, Secret, TransportSettings};
+use crate::upstream::settings::{FilesRoot, HttpSettings, Secret, TransportSettings};
 
 /// A folder with files, and an environment.
 struct Folder {
@@ -122,9 +122,9 @@ fn a_whole_file_is_read() {
     assert_eq!(cwd.as_deref(), Some(&*folder.path("work")));
 
     let everything = &config.servers[1];
-    assert_eq!(everything.connect_timeout, Duration::from_secs(5));
-    assert_eq!(everything.call_timeout, Some(Duration::from_secs(90)));
-    let TransportSettings::StreamableHttp { url, headers } = &everything.transport else {
+    assert_eq!(everything.timeouts.connect, Duration::from_secs(5));
+    assert_eq!(everything.timeouts.call, Some(Duration::from_secs(90)));
+    let TransportSettings::Http(HttpSettings { url, headers, .. }) = &everything.transport else {
         panic!("HTTP");
     };
     assert_eq!(url, "http://127.0.0.1:3001/mcp");
@@ -386,7 +386,7 @@ fn the_json_of_other_hosts_is_accepted_as_it_is() {
     let config = folder.load();
     let names: Vec<&str> = config.servers.iter().map(|server| server.name.as_str()).collect();
     assert_eq!(names, ["My-Server", "kept", "web", "here", "ag2", "mastra"]);
-    let TransportSettings::StreamableHttp { headers, .. } = &config.servers[2].transport else {
+    let TransportSettings::Http(HttpSettings { headers, .. }) = &config.servers[2].transport else {
         panic!("HTTP");
     };
     assert_eq!(headers["X-Key"], Secret::new("s3cret-value"));

@@ -152,6 +152,8 @@ async fn drive(
         id: id.clone(),
         policy: profile.policy.clone(),
         limits: limits.clone(),
+        caller: script.caller,
+        handler: script.client_handler,
         events: Some(events.clone()),
     });
     log.journal(EntryKind::Started {

@@ -1,11 +1,15 @@
 //! What is to be run, and how it differs from the defaults.
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::language::Language;
 use crate::limits::Limits;
 use crate::sandbox::GuestDirectory;
+use crate::upstream::{Caller, ClientHandler};
 
 /// A piece of source text and the wishes of whoever runs it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Script {
     pub(super) language: Language,
     pub(super) name: String,
@@ -15,6 +19,19 @@ pub struct Script {
     pub(super) profile: Option<String>,
     pub(super) limits: Option<Limits>,
     pub(super) directories: Vec<GuestDirectory>,
+    pub(super) caller: Caller,
+    pub(super) client_handler: Option<Arc<dyn ClientHandler>>,
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script")
+            .field("language", &self.language)
+            .field("name", &self.name)
+            .field("profile", &self.profile)
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Script {
@@ -32,7 +49,23 @@ impl Script {
             profile: None,
             limits: None,
             directories: Vec::new(),
+            caller: Caller::anonymous(),
+            client_handler: None,
         }
+    }
+
+    /// For whom it runs: what servers' settings take from the caller comes from here, and calls for
+    /// callers whose values differ never share a connection.
+    pub fn caller(mut self, caller: Caller) -> Self {
+        self.caller = caller;
+        self
+    }
+
+    /// Who answers what servers ask during this run, instead of the host's own handler. Servers were
+    /// told at their handshake what the host's own one can answer, and ask no more than that.
+    pub fn client_handler(mut self, handler: Arc<dyn ClientHandler>) -> Self {
+        self.client_handler = Some(handler);
+        self
     }
 
     /// The language that it is written in.

@@ -20,6 +20,7 @@ fn tool(name: &str, description: &str, input: Value) -> ToolDescription {
         input_schema: Arc::new(input),
         output_schema: None,
         hints: ToolHints::default(),
+        raw: None,
     }
 }
 

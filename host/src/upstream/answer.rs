@@ -26,15 +26,13 @@ struct Written<'a> {
     structured: Option<&'a RawValue>,
     #[serde(borrow, rename = "isError")]
     is_error: Option<&'a RawValue>,
-    #[serde(borrow, rename = "inputRequests")]
-    input_requests: Option<&'a RawValue>,
 }
 
 /// Reads a result.
 ///
 /// # Errors
 /// It is no finished answer to a call; the text says what it is instead.
-pub(super) fn read(result: &RawValue) -> Result<ToolOutput, String> {
+pub(super) fn read(result: Json) -> Result<ToolOutput, String> {
     if too_deep(result.get()) {
         return Err(format!("it is nested deeper than {MAX_DEPTH} levels"));
     }
@@ -42,7 +40,9 @@ pub(super) fn read(result: &RawValue) -> Result<ToolOutput, String> {
         .map_err(|error| format!("the result is not an object of the right form: {error}"))?;
     match written.result_type.map(RawValue::get) {
         None | Some("\"complete\"") => {}
-        Some("\"input_required\"") => return Err(asks_for_input(written.input_requests)),
+        Some("\"input_required\"") => {
+            return Err("it asks for more input and says not how".to_owned());
+        }
         Some("\"task\"") => {
             return Err("it started a background task, which this host does not follow".to_owned());
         }
@@ -51,25 +51,13 @@ pub(super) fn read(result: &RawValue) -> Result<ToolOutput, String> {
             return Err(format!("its result type {other} is unknown"));
         }
     }
-    Ok(ToolOutput {
+    let output = ToolOutput {
         content: written.content.map_or_else(|| Ok(Vec::new()), read_content)?,
         structured: written.structured.map(ToOwned::to_owned),
         is_error: written.is_error.is_some_and(|flag| flag.get() == "true"),
-    })
-}
-
-/// Names what a server wants from a person or a model before it answers.
-fn asks_for_input(requests: Option<&RawValue>) -> String {
-    let methods: Vec<String> = requests
-        .and_then(|requests| serde_json::from_str::<serde_json::Value>(requests.get()).ok())
-        .and_then(|requests| {
-            let requests = requests.as_object()?.values();
-            let methods = requests.filter_map(|request| request.get("method")?.as_str());
-            Some(methods.take(4).map(|method| method.chars().take(60).collect()).collect())
-        })
-        .unwrap_or_default();
-    let what = if methods.is_empty() { "more input".to_owned() } else { methods.join(", ") };
-    format!("it asks for {what} before it answers, and this host has nobody to ask")
+        raw: None,
+    };
+    Ok(ToolOutput { raw: Some(result.into()), ..output })
 }
 
 fn read_content(content: &RawValue) -> Result<Vec<ContentBlock>, String> {
@@ -156,7 +144,7 @@ mod tests {
     use super::*;
 
     fn result(json: &str) -> Result<ToolOutput, String> {
-        read(&RawValue::from_string(json.to_owned()).unwrap())
+        read(RawValue::from_string(json.to_owned()).unwrap())
     }
 
     #[test]
@@ -215,10 +203,6 @@ mod tests {
             let error = result(json).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
-        check(
-            r#"{"resultType":"input_required","inputRequests":{"a":{"method":"elicitation/create"}}}"#,
-            "asks for elicitation/create",
-        );
         check(r#"{"resultType":"task","taskId":"1"}"#, "background task");
         check(r#"{"resultType":"other"}"#, "unknown");
         check("[]", "not an object");

@@ -4,7 +4,7 @@
 //! until the ceilings here. A tool that cannot be used is left out and named in
 //! [`Catalog::problems`]; it does not spoil the others.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use crate::ids::{ToolName, UpstreamName};
 use crate::tool::{ToolDescription, ToolHints};
 use crate::upstream::handshake::{Era, ServerInfo};
 use crate::upstream::message::{MAX_DEPTH, too_deep};
+use crate::upstream::settings::ToolSettings;
 
 /// The most tools of one server.
 pub(super) const MAX_TOOLS: usize = 20_000;
@@ -195,6 +196,7 @@ impl Builder {
             input_schema: Arc::new(tool.input_schema),
             output_schema,
             hints: hints(tool.annotations.as_ref()),
+            raw: Some(raw.to_owned().into()),
         });
         Ok(())
     }
@@ -208,7 +210,12 @@ impl Builder {
     }
 
     /// Ends the list.
-    pub(super) fn finish(mut self, info: &ServerInfo) -> Catalog {
+    pub(super) fn finish(
+        mut self,
+        info: &ServerInfo,
+        settings: &BTreeMap<String, ToolSettings>,
+    ) -> Catalog {
+        self.apply(settings);
         if self.untold_problems > 0 {
             self.problems.push(format!("and {} problems more", self.untold_problems));
         }
@@ -222,6 +229,51 @@ impl Builder {
             problems: info.problems.iter().cloned().chain(self.problems).collect(),
         }
     }
+}
+
+impl Builder {
+    /// The operator's word is over the server's.
+    fn apply(&mut self, settings: &BTreeMap<String, ToolSettings>) {
+        for (name, own) in settings {
+            let Some(at) = self.tools.iter().position(|tool| *tool.name.tool == **name) else {
+                self.problem(format!("the settings name a tool {name:?} that it does not have"));
+                continue;
+            };
+            if own.hidden {
+                self.tools.remove(at);
+                continue;
+            }
+            let problems = change(&mut self.tools[at], own);
+            problems.into_iter().for_each(|problem| self.problem(problem));
+        }
+    }
+}
+
+/// Changes a tool as its settings say. Gives what cannot be done.
+fn change(tool: &mut ToolDescription, own: &ToolSettings) -> Vec<String> {
+    if let Some(title) = &own.title {
+        tool.title = Some(title.clone());
+    }
+    if let Some(description) = &own.description {
+        tool.description = Some(description.clone());
+    }
+    tool.hints.read_only = own.read_only.unwrap_or(tool.hints.read_only);
+    tool.hints.idempotent = own.idempotent.unwrap_or(tool.hints.idempotent);
+    let mut problems = Vec::new();
+    for (name, description) in &own.parameters {
+        let schema = Arc::make_mut(&mut tool.input_schema);
+        let parameter = schema.get_mut("properties").and_then(|all| all.get_mut(name));
+        match parameter.and_then(Value::as_object_mut) {
+            Some(parameter) => {
+                parameter.insert("description".to_owned(), Value::from(description.as_str()));
+            }
+            None => problems.push(format!(
+                "the settings describe a parameter {name:?} that tool {:?} does not have",
+                tool.name.tool
+            )),
+        }
+    }
+    problems
 }
 
 /// A name that can be shown and typed.

@@ -5,10 +5,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::ids::UpstreamName;
 use crate::tool::{Json, Phase};
+use crate::upstream::caller::MissingCaller;
 
 /// Why an upstream gave no answer. A tool's own failure is not here: that is an answer
 /// ([`crate::tool::ToolOutput::is_error`]).
@@ -75,6 +76,44 @@ pub enum UpstreamError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The server wants credentials, or better ones; nothing was done.
+    #[error("server {server} does not accept our credentials: {cause}")]
+    Unauthorized {
+        /// Which server.
+        server: UpstreamName,
+        /// What it said, and the way out.
+        #[source]
+        cause: Cause,
+    },
+    /// The server, or one of its tools, failed so often in a row that it is not asked for a while.
+    /// Nothing was sent.
+    #[error(
+        "{what} has been down since {} and is tried again at {}; do not call it before; the last \
+         error was: {cause}",
+        humantime::format_rfc3339_seconds(*since),
+        humantime::format_rfc3339_seconds(*retry_at)
+    )]
+    Down {
+        /// Which server.
+        server: UpstreamName,
+        /// `server NAME` or `tool NAME`.
+        what: String,
+        /// When the first of the failures was.
+        since: SystemTime,
+        /// When the next call is let through.
+        retry_at: SystemTime,
+        /// The last failure.
+        cause: Arc<str>,
+    },
+    /// The server's settings need something of the caller that it does not have. Nothing was sent.
+    #[error("server {server} cannot be called for this caller: {cause}")]
+    Caller {
+        /// Which server.
+        server: UpstreamName,
+        /// What is missing.
+        #[source]
+        cause: MissingCaller,
+    },
     /// The host is shutting its upstreams down.
     #[error("server {server} is not called any more: the host is shutting down")]
     Closed {
@@ -89,6 +128,22 @@ impl UpstreamError {
         match self {
             Self::Unavailable { phase, .. } | Self::TimedOut { phase, .. } => Some(*phase),
             _ => None,
+        }
+    }
+
+    /// Which server.
+    pub fn server(&self) -> Option<&UpstreamName> {
+        match self {
+            Self::UnknownServer { .. } => None,
+            Self::Unavailable { server, .. }
+            | Self::TimedOut { server, .. }
+            | Self::Rejected { server, .. }
+            | Self::AnswerTooLarge { server, .. }
+            | Self::BadAnswer { server, .. }
+            | Self::Unauthorized { server, .. }
+            | Self::Down { server, .. }
+            | Self::Caller { server, .. }
+            | Self::Closed { server } => Some(server),
         }
     }
 }
@@ -134,6 +189,10 @@ fn doing(phase: Phase) -> &'static str {
         Phase::Handshake => "in the MCP handshake",
         Phase::List => "listing its tools",
         Phase::Queue => "waiting for a free place",
+        Phase::Pool => "waiting for a free connection",
+        Phase::Write => "sending the request",
+        Phase::Read => "silence during a call",
+        Phase::Probe => "asking whether it is there",
         Phase::Call => "during a call",
     }
 }

@@ -8,11 +8,13 @@
 use std::time::Duration;
 
 use rmcp::model::ProtocolVersion;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use crate::tool::Json;
+use crate::upstream::client::ClientCapabilities;
 use crate::upstream::transport::{Request, Transport, TransportError};
 
 /// How long a server may be silent about `server/discover` before it is also sent `initialize`.
@@ -51,26 +53,65 @@ pub(super) struct ServerInfo {
     pub(super) instructions: Option<String>,
     /// It says that it has tools.
     pub(super) has_tools: bool,
-    /// It says that it tells when its tools change.
-    pub(super) tells_tool_changes: bool,
+    /// It says that it has resources.
+    pub(super) has_resources: bool,
+    /// It says that it has prompts.
+    pub(super) has_prompts: bool,
+    /// It says that it tells when its lists change.
+    pub(super) tells_changes: ListChanges,
     /// What is odd about it.
     pub(super) problems: Vec<String>,
 }
 
-/// What every modern request carries: who we are, and that we can do nothing special.
-#[derive(Clone, Serialize)]
+/// Of which lists a server tells when they change, as `subscriptions/listen` asks for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListChanges {
+    tools_list_changed: bool,
+    resources_list_changed: bool,
+    prompts_list_changed: bool,
+}
+
+impl ListChanges {
+    pub(super) fn any(self) -> bool {
+        self != Self::default()
+    }
+}
+
+/// What every modern request carries: who we are, and whom the server may ask.
+#[derive(Clone)]
 pub(super) struct RequestMeta {
-    #[serde(rename = "io.modelcontextprotocol/protocolVersion")]
-    protocol_version: &'static str,
-    #[serde(rename = "io.modelcontextprotocol/clientCapabilities")]
-    capabilities: Value,
-    #[serde(rename = "io.modelcontextprotocol/clientInfo")]
-    client: Value,
+    capabilities: Json,
+    client: Json,
 }
 
 impl RequestMeta {
-    pub(super) fn new() -> Self {
-        Self { protocol_version: MODERN, capabilities: json!({}), client: client_info() }
+    /// The members of `_meta` that are the protocol's own.
+    pub(super) const MEMBERS: [&str; 3] = [
+        "io.modelcontextprotocol/protocolVersion",
+        "io.modelcontextprotocol/clientCapabilities",
+        "io.modelcontextprotocol/clientInfo",
+    ];
+
+    pub(super) fn new(capabilities: ClientCapabilities) -> Self {
+        let raw = |value: &Value| to_raw_value(value).unwrap_or_default();
+        Self { capabilities: raw(&capabilities.to_json()), client: raw(&client_info()) }
+    }
+
+    /// Writes the members into a `_meta` that has others too.
+    pub(super) fn serialize_members<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        let [version, capabilities, client] = Self::MEMBERS;
+        map.serialize_entry(version, MODERN)?;
+        map.serialize_entry(capabilities, &self.capabilities)?;
+        map.serialize_entry(client, &self.client)
+    }
+}
+
+impl Serialize for RequestMeta {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.serialize_members(&mut map)?;
+        map.end()
     }
 }
 
@@ -85,23 +126,24 @@ fn client_info() -> Value {
 pub(super) async fn shake_hands(
     link: &dyn Transport,
     remembered: Option<Era>,
+    capabilities: ClientCapabilities,
 ) -> Result<ServerInfo, TransportError> {
     if remembered == Some(Era::Legacy) {
-        return initialize(link).await;
+        return initialize(link, capabilities).await;
     }
-    let mut discovery = std::pin::pin!(discover(link));
+    let mut discovery = std::pin::pin!(discover(link, capabilities));
     match tokio::time::timeout(PROBE_TIME, &mut discovery).await {
         Ok(Ok(info)) => return Ok(info),
         Ok(Err(error)) if is_final(&error) => return Err(error),
         Ok(Err(error)) => {
             tracing::debug!(?error, "an upstream does not know server/discover");
-            return initialize(link).await;
+            return initialize(link, capabilities).await;
         }
         Err(_silence) => {}
     }
     // Either the server is old and ignores what it does not know, or it is slow. A slow modern one
     // answers the first question and may refuse the second.
-    let mut initialization = std::pin::pin!(initialize(link));
+    let mut initialization = std::pin::pin!(initialize(link, capabilities));
     tokio::select! {
         discovered = &mut discovery => match discovered {
             Ok(info) => Ok(info),
@@ -126,7 +168,8 @@ fn is_final(error: &TransportError) -> bool {
 async fn ask(link: &dyn Transport, method: &str, params: &Value) -> Result<Json, TransportError> {
     let params: Box<RawValue> =
         to_raw_value(params).map_err(|error| malformed(format!("{error}")))?;
-    link.request(Request { method, params: &params, headers: &[], cancellable: false }).await
+    link.request(Request { method, params: &params, headers: &[], cancellable: false, watch: None })
+        .await
 }
 
 fn malformed(why: String) -> TransportError {
@@ -148,8 +191,12 @@ struct Discovered {
     server_info: Value,
 }
 
-async fn discover(link: &dyn Transport) -> Result<ServerInfo, TransportError> {
-    let answer = ask(link, "server/discover", &json!({ "_meta": RequestMeta::new() })).await?;
+async fn discover(
+    link: &dyn Transport,
+    capabilities: ClientCapabilities,
+) -> Result<ServerInfo, TransportError> {
+    let answer =
+        ask(link, "server/discover", &json!({ "_meta": RequestMeta::new(capabilities) })).await?;
     check_size(&answer)?;
     let found: Discovered = serde_json::from_str(answer.get())
         .map_err(|error| malformed(format!("the answer to server/discover: {error}")))?;
@@ -174,10 +221,13 @@ struct Initialized {
     instructions: Option<Value>,
 }
 
-async fn initialize(link: &dyn Transport) -> Result<ServerInfo, TransportError> {
+async fn initialize(
+    link: &dyn Transport,
+    capabilities: ClientCapabilities,
+) -> Result<ServerInfo, TransportError> {
     let params = json!({
         "protocolVersion": ProtocolVersion::LATEST_WITH_INITIALIZE.as_str(),
-        "capabilities": {},
+        "capabilities": capabilities.to_json(),
         "clientInfo": client_info(),
     });
     let answer = ask(link, "initialize", &params).await?;
@@ -208,16 +258,22 @@ fn describe(
     problems: Vec<String>,
 ) -> ServerInfo {
     let text = |name: &str| server.get(name)?.as_str().map(|text| text.chars().take(200).collect());
-    let tools = capabilities.get("tools").filter(|tools| !tools.is_null());
+    let offered = |kind: &str| capabilities.get(kind).filter(|it| !it.is_null());
+    let tells =
+        |kind: &str| offered(kind).and_then(|it| it.get("listChanged")?.as_bool()).unwrap_or(false);
     ServerInfo {
         era,
         name: text("name"),
         version: text("version"),
         instructions: instructions.and_then(|value| value.as_str().map(ToOwned::to_owned)),
-        has_tools: tools.is_some(),
-        tells_tool_changes: tools
-            .and_then(|tools| tools.get("listChanged")?.as_bool())
-            .unwrap_or(false),
+        has_tools: offered("tools").is_some(),
+        has_resources: offered("resources").is_some(),
+        has_prompts: offered("prompts").is_some(),
+        tells_changes: ListChanges {
+            tools_list_changed: tells("tools"),
+            resources_list_changed: tells("resources"),
+            prompts_list_changed: tells("prompts"),
+        },
         problems,
     }
 }

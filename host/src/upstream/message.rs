@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::tool::Json;
+use crate::upstream::client::Refusal;
 
 /// The longest message that we read from a server. A server chooses the length of its answers;
 /// without a ceiling it would choose how much memory we have left.
@@ -47,7 +48,7 @@ pub(super) enum Incoming {
     /// An error that names no request: the server could not read one of ours, or knows no session.
     ErrorWithoutId(RpcError),
     /// A request of the server's own. The id is its JSON text.
-    Request { id: Json, method: String },
+    Request { id: Json, method: String, params: Option<Json> },
     /// A notification.
     Notification { method: String, params: Option<Json> },
 }
@@ -120,12 +121,11 @@ fn read_one(text: &str) -> Result<Incoming, NotAMessage> {
 fn sort(envelope: Envelope<'_>) -> Option<Incoming> {
     if let Some(method) = envelope.method {
         let method = method.into_owned();
+        let params = envelope.params.filter(|params| !too_deep(params.get()));
+        let params = params.map(ToOwned::to_owned);
         return Some(match envelope.id.filter(|id| id.get() != "null") {
-            Some(id) => Incoming::Request { id: id.to_owned(), method },
-            None => {
-                let params = envelope.params.filter(|params| !too_deep(params.get()));
-                Incoming::Notification { method, params: params.map(ToOwned::to_owned) }
-            }
+            Some(id) => Incoming::Request { id: id.to_owned(), method, params },
+            None => Incoming::Notification { method, params },
         });
     }
     let Some(id) = envelope.id.and_then(|id| read_id(id.get())) else {
@@ -239,19 +239,21 @@ pub(super) fn cancelled(id: u64) -> Vec<u8> {
     notification("notifications/cancelled", &params)
 }
 
-/// Our answer to a server's own request: a polite refusal for all that needs a person or a model,
-/// because nothing here can ask one; and the fact that we have no roots.
-pub(super) fn answer_to_server(id: &RawValue, method: &str) -> Vec<u8> {
-    let result = match method {
-        "ping" => serde_json::json!({}),
-        "roots/list" => serde_json::json!({ "roots": [] }),
-        _ => {
-            let message = format!("this client does not offer {method}: no person and no model");
-            let error = serde_json::json!({ "code": METHOD_NOT_FOUND, "message": message });
-            return write(&serde_json::json!({ "jsonrpc": "2.0", "id": id, "error": error }));
-        }
-    };
-    write(&serde_json::json!({ "jsonrpc": "2.0", "id": id, "result": result }))
+/// Our answer to a server's own request: the JSON text of a result.
+pub(super) fn answer_to_server(id: &RawValue, result: &RawValue) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Answer<'a> {
+        jsonrpc: &'a str,
+        id: &'a RawValue,
+        result: &'a RawValue,
+    }
+    write(&Answer { jsonrpc: "2.0", id, result })
+}
+
+/// Our refusal of a server's own request.
+pub(super) fn refusal_to_server(id: &RawValue, refusal: &Refusal) -> Vec<u8> {
+    let error = serde_json::json!({ "code": refusal.code, "message": refusal.message });
+    write(&serde_json::json!({ "jsonrpc": "2.0", "id": id, "error": error }))
 }
 
 fn write(message: &impl Serialize) -> Vec<u8> {
@@ -328,8 +330,10 @@ mod tests {
         let text = r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"no session"},"id":null}"#;
         assert!(matches!(only(text), Incoming::ErrorWithoutId(RpcError { code: -32000, .. })));
         let text = r#"{"jsonrpc":"2.0","id":"a","method":"roots/list"}"#;
-        let Incoming::Request { id, method } = only(text) else { panic!("{text}") };
-        let answer = String::from_utf8(answer_to_server(&id, &method)).unwrap();
+        let Incoming::Request { id, method, params: None } = only(text) else { panic!("{text}") };
+        assert_eq!(method, "roots/list");
+        let roots = RawValue::from_string(r#"{"roots":[]}"#.to_owned()).unwrap();
+        let answer = String::from_utf8(answer_to_server(&id, &roots)).unwrap();
         assert_eq!(answer, r#"{"jsonrpc":"2.0","id":"a","result":{"roots":[]}}"#);
     }
 

@@ -3,9 +3,11 @@
 //! An upstream is connected at the first use and shared by all runs. Every step has a deadline.
 //! Credentials live here and nowhere else: no type outside this module can hold or print one.
 //!
-//! - [`Upstreams`] (`pool`) is the door: catalog, call, check, close.
+//! - [`Upstreams`] (`pool`) is the door: catalog, call, check, close; [`Caller`] is for whom.
 //! - `connection` is one live link with a server, `handshake` how it begins in either era of the
-//!   protocol, `catalog` and `answer` what is read over it, `check` the operator's preflight.
+//!   protocol, `catalog` and `answer` what is read over it, `inbox` and [`ClientHandler`] (`client`)
+//!   what the server says and asks meanwhile.
+//! - `check` is the operator's preflight, `health` what is known of each server, and since when.
 //! - `transport` carries JSON-RPC (`message`): `stdio` to child processes, which `process` starts
 //!   and `guard` makes sure to end; `streamable_http` to servers on the net.
 //! - `files` is the built-in upstream that serves directories, in this process.
@@ -16,14 +18,18 @@
 //! names, versions and header rules.
 
 mod answer;
+mod caller;
 mod catalog;
 mod check;
+mod client;
 mod connection;
 mod error;
 mod files;
 #[cfg(target_os = "linux")]
 mod guard;
 mod handshake;
+mod health;
+mod inbox;
 mod message;
 mod param_headers;
 mod pool;
@@ -32,11 +38,16 @@ mod redact;
 pub mod settings;
 mod transport;
 
+pub use caller::{Caller, MissingCaller};
 pub use catalog::Catalog;
 pub use check::{CheckReport, PhaseTime};
+pub use client::{
+    CallContext, ClientCapabilities, ClientHandler, Refusal, ServerEvent, ServerRequest,
+};
 pub use error::{Cause, UpstreamError};
 pub use handshake::Era;
-pub use pool::{DuplicateUpstream, Upstreams};
+pub use health::{Health, ServerHealth, ServerState, Transition};
+pub use pool::{Access, DuplicateUpstream, Upstreams};
 
 #[cfg(test)]
 mod tests;

@@ -143,7 +143,7 @@ fn find(program: &Program<'_>) -> Result<PathBuf, Cause> {
     let cwd = std::path::absolute(&cwd).unwrap_or(cwd);
     let command = program.command;
     let path = match program.env.get("PATH") {
-        Some(path) => Some(path.expose().into()),
+        Some(path) => Some(path.expose().into_owned().into()),
         None => inherited_path(),
     };
     which::which_in(command, path, &cwd).map_err(|_| {
@@ -174,7 +174,7 @@ fn environment(
         name.to_str()
             .is_some_and(|name| INHERITED_VARIABLES.contains(&name) || name.starts_with("LC_"))
     });
-    let added = added.iter().map(|(name, value)| (name.into(), value.expose().into()));
+    let added = added.iter().map(|(name, value)| (name.into(), value.expose().into_owned().into()));
     inherited.chain(added).collect()
 }
 

@@ -26,9 +26,12 @@ impl Redactor {
         let mut secrets = Vec::new();
         match settings {
             TransportSettings::Stdio { env, .. } => collect(env.values(), &mut secrets),
-            TransportSettings::StreamableHttp { headers, url } => {
-                collect(headers.values(), &mut secrets);
-                collect_from_url(url, &mut secrets);
+            TransportSettings::Http(http) => {
+                collect(http.headers.values(), &mut secrets);
+                collect(http.proxy.iter(), &mut secrets);
+                let auth = http.auth.iter().filter_map(|auth| auth.client_secret.as_ref());
+                collect(auth, &mut secrets);
+                collect_from_url(&http.url, &mut secrets);
             }
             TransportSettings::Files { .. } => {}
         }
@@ -58,7 +61,8 @@ impl Redactor {
 fn collect<'a>(values: impl Iterator<Item = &'a Secret>, into: &mut Vec<String>) {
     for value in values {
         // "Bearer TOKEN" is quoted without its first word, a key in PEM form line by line.
-        let whole = value.expose().trim();
+        let value = value.expose();
+        let whole = value.trim();
         let parts = whole.lines().chain(whole.split_whitespace()).map(str::trim);
         let parts = parts.filter(|part| part.len() >= SHORTEST_PART);
         into.extend(parts.map(ToOwned::to_owned));
@@ -115,6 +119,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::upstream::settings::HttpSettings;
 
     #[test]
     fn secrets_leave_no_trace() {
@@ -123,7 +128,10 @@ mod tests {
             ("X-Small".to_owned(), Secret::new("1")),
         ]);
         let url = "https://user:hunter22@example.com/mcp?key=querysecret".to_owned();
-        let redactor = Redactor::new(&TransportSettings::StreamableHttp { url, headers });
+        let redactor = Redactor::new(&TransportSettings::Http(HttpSettings {
+            headers,
+            ..HttpSettings::new(url)
+        }));
         let text = "bad token sk-live-1234 (Bearer sk-live-1234), hunter22, querysecret, 1";
         assert_eq!(
             redactor.clean(text),
@@ -134,7 +142,7 @@ mod tests {
     #[test]
     fn credentials_of_a_url_are_known_in_every_form_in_which_they_travel() {
         let url = "https://anna:p%40ss%2Fword@example.com/mcp".to_owned();
-        let settings = TransportSettings::StreamableHttp { url, headers: BTreeMap::new() };
+        let settings = TransportSettings::Http(HttpSettings::new(url));
         let redactor = Redactor::new(&settings);
         let basic = BASE64_STANDARD.encode("anna:p@ss/word");
         for secret in ["p%40ss%2Fword", "p@ss/word", "anna", &basic] {

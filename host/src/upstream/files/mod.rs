@@ -39,6 +39,7 @@ const CONCURRENT_CALLS: usize = 16;
 
 /// The open roots.
 pub(super) struct Files {
+    name: UpstreamName,
     roots: Arc<[Root]>,
     catalog: Arc<Catalog>,
     places: Arc<Semaphore>,
@@ -104,10 +105,15 @@ impl Files {
             problems: Vec::new(),
         };
         Ok(Self {
+            name: server.clone(),
             roots: open.into(),
             catalog: Arc::new(catalog),
             places: Arc::new(Semaphore::new(CONCURRENT_CALLS)),
         })
+    }
+
+    pub(super) fn name(&self) -> &UpstreamName {
+        &self.name
     }
 
     pub(super) fn catalog(&self) -> Arc<Catalog> {
@@ -132,6 +138,7 @@ impl Files {
                 content: vec![output.content],
                 structured: to_raw_value(&output.structured).ok(),
                 is_error: false,
+                raw: None,
             },
             Ok(Err(text)) => ToolOutput::error(text),
             Err(error) => ToolOutput::error(format!("the call did not finish: {error}")),

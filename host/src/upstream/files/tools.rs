@@ -68,6 +68,7 @@ impl Tool {
                 "required": self.result_required,
             }))),
             hints: self.hints,
+            raw: None,
         }
     }
 }

@@ -4,21 +4,21 @@ use std::time::{Duration, Instant};
 
 use super::{call, call_within, only, settings, shell_server, stdio, upstream_name};
 use crate::tool::Phase;
-use crate::upstream::{Era, UpstreamError, Upstreams};
+use crate::upstream::{Caller, Era, UpstreamError, Upstreams};
 
 #[tokio::test]
 async fn a_good_server_is_listed_once_and_called() {
     let upstreams = only(shell_server());
     let name = upstream_name("s");
-    let catalog = upstreams.catalog(&name).await.unwrap();
+    let catalog = upstreams.access(Caller::anonymous()).catalog(&name).await.unwrap();
     assert_eq!(catalog.era, Era::Legacy);
     assert_eq!(catalog.server_name.as_deref(), Some("shell"));
     assert_eq!(catalog.tools.len(), 2);
     assert_eq!(call(&upstreams, "echo", "{}").await.unwrap().first_text(), "ok");
-    let again = upstreams.catalog(&name).await.unwrap();
+    let again = upstreams.access(Caller::anonymous()).catalog(&name).await.unwrap();
     assert!(std::sync::Arc::ptr_eq(&catalog, &again), "the list is kept");
     call(&upstreams, "changed", "{}").await.unwrap();
-    let changed = upstreams.catalog(&name).await.unwrap();
+    let changed = upstreams.access(Caller::anonymous()).catalog(&name).await.unwrap();
     assert_eq!(&*changed.tools[1].name.tool, "pid99");
     upstreams.close().await;
     let error = call(&upstreams, "echo", "{}").await.unwrap_err();
@@ -133,8 +133,8 @@ async fn what_cannot_be_started_is_named_with_the_way_out() {
     check(&error, "oh dear");
     let script = "echo usage: server PORT; cat >/dev/null";
     let mut settings = settings("s", stdio("sh", &["-c", script], &[]));
-    settings.connect_timeout = Duration::from_millis(300);
-    let report = Upstreams::new(vec![settings]).unwrap().check(&upstream_name("s")).await;
+    settings.timeouts.handshake = Duration::from_millis(300);
+    let report = Upstreams::new(vec![settings], None).unwrap().check(&upstream_name("s")).await;
     check(&report.failure.unwrap(), "usage: server PORT");
 }
 
@@ -142,8 +142,8 @@ async fn what_cannot_be_started_is_named_with_the_way_out() {
 async fn a_silent_server_times_out_in_its_handshake() {
     for script in ["sleep 1000", "cat > /dev/null"] {
         let mut settings = settings("s", stdio("sh", &["-c", script], &[]));
-        settings.connect_timeout = Duration::from_millis(300);
-        let upstreams = Upstreams::new(vec![settings]).unwrap();
+        settings.timeouts.handshake = Duration::from_millis(300);
+        let upstreams = Upstreams::new(vec![settings], None).unwrap();
         let report = upstreams.check(&upstream_name("s")).await;
         let failure = report.failure.unwrap();
         assert!(

@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{call, call_within, http, only, upstream_name};
 use crate::tool::Phase;
-use crate::upstream::settings::{Secret, TransportSettings};
-use crate::upstream::{Era, UpstreamError};
+use crate::upstream::settings::{HttpSettings, Secret, TransportSettings};
+use crate::upstream::{Caller, Era, UpstreamError};
 
 /// What a server sees of one request.
 struct Seen {
@@ -204,7 +204,7 @@ async fn a_modern_server_gets_the_headers_of_its_revision() {
     })
     .await;
     let upstreams = only(http(&url));
-    let catalog = upstreams.catalog(&upstream_name("s")).await.unwrap();
+    let catalog = upstreams.access(Caller::anonymous()).catalog(&upstream_name("s")).await.unwrap();
     assert_eq!((catalog.era, catalog.server_name.as_deref()), (Era::Modern, Some("played")));
     let output = call(&upstreams, "ü", r#"{"region":"north"}"#).await.unwrap();
     assert_eq!(output.first_text(), "=?base64?w7w=?= north");
@@ -316,7 +316,8 @@ async fn http_errors_say_what_to_do_and_show_no_secret() {
     .await;
     let headers =
         BTreeMap::from([("Authorization".to_owned(), Secret::new("Bearer opensesame77"))]);
-    let upstreams = only(TransportSettings::StreamableHttp { url, headers });
+    let upstreams =
+        only(TransportSettings::Http(HttpSettings { headers, ..HttpSettings::new(url) }));
     for (tool, part) in [
         ("unauthorized", "HTTP 401 Unauthorized: bad token [redacted]; check the credentials"),
         ("busy", "try again after 7 s"),
@@ -336,8 +337,8 @@ async fn http_errors_say_what_to_do_and_show_no_secret() {
 async fn a_silent_server_times_out_and_one_that_is_not_there_is_named() {
     let (url, _) = serve(|_| Played { bytes: Vec::new(), hold: true }).await;
     let mut settings = super::settings("s", http(&url));
-    settings.connect_timeout = Duration::from_millis(300);
-    let upstreams = crate::upstream::Upstreams::new(vec![settings]).unwrap();
+    settings.timeouts.handshake = Duration::from_millis(300);
+    let upstreams = crate::upstream::Upstreams::new(vec![settings], None).unwrap();
     let error = call(&upstreams, "x", "{}").await.unwrap_err();
     assert!(matches!(error, UpstreamError::TimedOut { phase: Phase::Handshake, .. }), "{error}");
     let error = call(&only(http("http://127.0.0.1:9/mcp")), "x", "{}").await.unwrap_err();
@@ -358,8 +359,8 @@ async fn a_silent_server_times_out_and_one_that_is_not_there_is_named() {
         assert!(error.contains(part), "{error}");
     }
     let mut settings = super::settings("s", http(&tls));
-    settings.connect_timeout = Duration::from_millis(300);
-    let upstreams = crate::upstream::Upstreams::new(vec![settings]).unwrap();
+    settings.timeouts.handshake = Duration::from_millis(300);
+    let upstreams = crate::upstream::Upstreams::new(vec![settings], None).unwrap();
     call(&upstreams, "x", "{}").await.unwrap_err();
     let error = call(&only(http("ftp://x")), "x", "{}").await.unwrap_err();
     assert!(error.to_string().contains("http://"), "{error}");

@@ -4,15 +4,14 @@ mod faults;
 mod http_faults;
 mod processes;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use crate::ids::{ToolName, UpstreamName};
 use crate::tool::ToolOutput;
-use crate::upstream::settings::{Secret, TransportSettings, UpstreamSettings};
-use crate::upstream::{UpstreamError, Upstreams};
+use crate::upstream::settings::{HttpSettings, Secret, TransportSettings, UpstreamSettings};
+use crate::upstream::{CallContext, Caller, UpstreamError, Upstreams};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -21,12 +20,7 @@ fn upstream_name(name: &str) -> UpstreamName {
 }
 
 fn settings(name: &str, transport: TransportSettings) -> UpstreamSettings {
-    UpstreamSettings {
-        name: upstream_name(name),
-        transport,
-        connect_timeout: UpstreamSettings::CONNECT_TIMEOUT,
-        call_timeout: None,
-    }
+    UpstreamSettings::new(upstream_name(name), transport)
 }
 
 fn stdio(command: &str, args: &[&str], env: &[(&str, &str)]) -> TransportSettings {
@@ -39,12 +33,12 @@ fn stdio(command: &str, args: &[&str], env: &[(&str, &str)]) -> TransportSetting
 }
 
 fn http(url: &str) -> TransportSettings {
-    TransportSettings::StreamableHttp { url: url.to_owned(), headers: BTreeMap::new() }
+    TransportSettings::Http(HttpSettings::new(url))
 }
 
 /// Upstreams with one server `s`.
 fn only(transport: TransportSettings) -> Upstreams {
-    Upstreams::new(vec![settings("s", transport)]).unwrap()
+    Upstreams::new(vec![settings("s", transport)], None).unwrap()
 }
 
 async fn call(
@@ -63,7 +57,10 @@ async fn call_within(
 ) -> Result<ToolOutput, UpstreamError> {
     let name = ToolName::new(upstream_name("s"), tool);
     let arguments = RawValue::from_string(arguments.to_owned()).unwrap();
-    upstreams.call(&name, &arguments, timeout).await
+    upstreams
+        .access(Caller::anonymous())
+        .call(&name, &arguments, timeout, CallContext::default())
+        .await
 }
 
 /// A legacy MCP server in shell. Each tool does what its name says.

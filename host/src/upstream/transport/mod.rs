@@ -6,7 +6,6 @@ pub(super) mod stdio;
 pub(super) mod streamable_http;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::tool::Json;
 use crate::upstream::error::Cause;
-use crate::upstream::message::{AnswerFault, Incoming};
+use crate::upstream::inbox::Watch;
+use crate::upstream::message::AnswerFault;
 
 /// One request to a server.
 pub(super) struct Request<'a> {
@@ -25,6 +25,8 @@ pub(super) struct Request<'a> {
     /// Whether the server is told when nobody waits for the answer any more. Not before the
     /// handshake: an old server would not understand.
     pub(super) cancellable: bool,
+    /// What belongs to this request meanwhile; `None` in the handshake.
+    pub(super) watch: Option<&'a Arc<Watch>>,
 }
 
 /// Why a request has no result.
@@ -41,6 +43,12 @@ pub(super) enum TransportError {
     SessionLost(Cause),
     /// The server answered on the level of HTTP only.
     Http(Cause),
+    /// The server has no time now, did nothing, and may have said when to come back (429, 503).
+    Busy { cause: Cause, retry_after: Option<Duration> },
+    /// The server wants credentials that we do not have (401, 403).
+    Unauthorized(Cause),
+    /// The message could not be written in time; the server may have read a part of it.
+    WriteTimedOut(Duration),
     /// We closed the connection.
     Closed,
 }
@@ -74,49 +82,3 @@ pub(super) trait Transport: Send + Sync {
 
 /// The longest time that closing a link takes.
 pub(super) const CLOSE_TIME: Duration = Duration::from_secs(6);
-
-/// What servers tell us unasked, as far as it matters here.
-#[derive(Default)]
-pub(super) struct News {
-    tool_list_changes: AtomicU64,
-}
-
-impl News {
-    /// How often the server said that its tools changed.
-    pub(super) fn tool_list_changes(&self) -> u64 {
-        self.tool_list_changes.load(Ordering::Acquire)
-    }
-
-    /// Takes note of a notification.
-    pub(super) fn take(&self, method: &str, params: Option<&RawValue>) {
-        match method {
-            "notifications/tools/list_changed" => {
-                self.tool_list_changes.fetch_add(1, Ordering::AcqRel);
-            }
-            "notifications/message" => {
-                let bytes = params.map_or(0, |params| params.get().len());
-                tracing::trace!(bytes, "an upstream logs over MCP");
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Handles what is no answer. Gives back what has to be written to the server, if anything.
-pub(super) fn handle_unasked(news: &Arc<News>, incoming: Incoming) -> Option<Vec<u8>> {
-    match incoming {
-        Incoming::Request { id, method } => {
-            tracing::debug!(method, "an upstream asks something of us");
-            Some(crate::upstream::message::answer_to_server(&id, &method))
-        }
-        Incoming::Notification { method, params } => {
-            news.take(&method, params.as_deref());
-            None
-        }
-        Incoming::ErrorWithoutId(error) => {
-            tracing::debug!(code = error.code, "an upstream reports an error without an id");
-            None
-        }
-        Incoming::Answer { .. } => None,
-    }
-}

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,10 +20,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::tool::Json;
 use crate::upstream::error::Cause;
+use crate::upstream::inbox::Inbox;
 use crate::upstream::message::{self, AnswerFault, Incoming, MAX_MESSAGE_BYTES};
 use crate::upstream::process::{Pipes, Process};
 use crate::upstream::redact::Redactor;
-use crate::upstream::transport::{News, Request, Transport, TransportError, handle_unasked};
+use crate::upstream::transport::{Request, Transport, TransportError};
 
 /// Messages that wait for a server which does not read its stdin. Callers beyond that wait, within
 /// their own deadlines.
@@ -53,7 +54,7 @@ pub(in crate::upstream) struct Stdio {
 /// What the workers and the callers share.
 struct Shared {
     process: Process,
-    news: Arc<News>,
+    inbox: Arc<Inbox>,
     redactor: Arc<Redactor>,
     waiting: Mutex<Waiting>,
     noise: Mutex<String>,
@@ -73,18 +74,20 @@ impl Stdio {
     pub(in crate::upstream) fn new(
         process: Process,
         pipes: Pipes,
-        news: Arc<News>,
+        write_timeout: Duration,
+        inbox: Arc<Inbox>,
         redactor: Arc<Redactor>,
     ) -> Self {
         let shared = Arc::new(Shared {
             process,
-            news,
+            inbox,
             redactor,
             waiting: Mutex::new(Waiting::Open(HashMap::new())),
             noise: Mutex::default(),
         });
         let (outbox, queue) = mpsc::channel(WRITE_QUEUE);
-        let writer = tokio::spawn(write(pipes.stdin, queue));
+        let writer =
+            tokio::spawn(write(pipes.stdin, queue, write_timeout, Arc::downgrade(&shared)));
         let reader = tokio::spawn(read(pipes.stdout, Arc::clone(&shared), outbox.downgrade()));
         Self {
             shared,
@@ -188,6 +191,10 @@ impl Shared {
 
     fn expect_answer(&self, id: u64) -> Result<oneshot::Receiver<Outcome>, TransportError> {
         match &mut *self.waiting() {
+            // It was lost before, so nothing of this request was sent.
+            Waiting::Lost(TransportError::Lost(cause)) => {
+                Err(TransportError::Unreachable(cause.clone()))
+            }
             Waiting::Lost(error) => Err(error.clone()),
             Waiting::Open(waiting) => {
                 let (sender, receiver) = oneshot::channel();
@@ -269,16 +276,31 @@ impl Shared {
 }
 
 /// Writes what is queued, one line per message, until the queue or the pipe is closed.
-async fn write(mut stdin: ChildStdin, mut queue: mpsc::Receiver<Bytes>) {
+async fn write(
+    mut stdin: ChildStdin,
+    mut queue: mpsc::Receiver<Bytes>,
+    timeout: Duration,
+    shared: Weak<Shared>,
+) {
     while let Some(message) = queue.recv().await {
         let written = async {
             stdin.write_all(&message).await?;
             stdin.write_all(b"\n").await?;
             stdin.flush().await
         };
-        if let Err(error) = written.await {
-            tracing::debug!(%error, "an upstream closed its stdin");
-            return;
+        match tokio::time::timeout(timeout, written).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "an upstream closed its stdin");
+                return;
+            }
+            Err(_) => {
+                // Half a line is written: nothing that follows could be understood.
+                if let Some(shared) = shared.upgrade() {
+                    shared.lose(TransportError::WriteTimedOut(timeout));
+                }
+                return;
+            }
         }
     }
 }
@@ -339,12 +361,14 @@ async fn after_exit(process: &Process) {
 fn take(shared: &Shared, outbox: &mpsc::WeakSender<Bytes>, message: Incoming) {
     if let Incoming::Answer { id, outcome } = message {
         shared.answer(id, outcome.map_err(TransportError::Answer));
-    } else if let Some(answer) = handle_unasked(&shared.news, message)
-        && let Some(outbox) = outbox.upgrade()
-    {
-        // Never wait here: a server that asks without reading would stop us from reading.
-        let _ = outbox.try_send(answer.into());
+        return;
     }
+    let outbox = outbox.clone();
+    shared.inbox.take(message, None, |answer| async move {
+        if let Some(outbox) = outbox.upgrade() {
+            let _ = outbox.send(answer.into()).await;
+        }
+    });
 }
 
 fn note_noise(shared: &Shared, text: &[u8]) {

@@ -23,11 +23,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::tool::Json;
 use crate::upstream::error::Cause;
+use crate::upstream::inbox::{Inbox, Watch};
 use crate::upstream::message::{self, AnswerFault, Incoming, MAX_MESSAGE_BYTES};
 use crate::upstream::redact::Redactor;
-use crate::upstream::settings::Secret;
+use crate::upstream::settings::{HttpSettings, Secret, Timeouts};
 use crate::upstream::transport::event_stream::EventReader;
-use crate::upstream::transport::{News, Request, Transport, TransportError, handle_unasked};
+use crate::upstream::transport::{Request, Transport, TransportError};
 
 /// The most that is read of the body of an HTTP error.
 const MAX_ERROR_BODY_BYTES: usize = 64 << 10;
@@ -61,7 +62,7 @@ struct Shared {
     revision: Mutex<Revision>,
     session: Mutex<Option<HeaderValue>>,
     lost: AtomicBool,
-    news: Arc<News>,
+    inbox: Arc<Inbox>,
     redactor: Arc<Redactor>,
 }
 
@@ -79,24 +80,24 @@ impl StreamableHttp {
     /// # Errors
     /// The URL or a header cannot be used.
     pub(in crate::upstream) fn new(
-        url: &str,
-        headers: &BTreeMap<String, Secret>,
-        connect_timeout: Duration,
-        news: Arc<News>,
+        settings: &HttpSettings,
+        timeouts: &Timeouts,
+        inbox: Arc<Inbox>,
         redactor: Arc<Redactor>,
     ) -> Result<Self, Cause> {
-        let url = Url::parse(url).map_err(|error| Cause::new(format!("its URL: {error}")))?;
+        let url =
+            Url::parse(&settings.url).map_err(|error| Cause::new(format!("its URL: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(Cause::new("its URL has to begin with http:// or https://"));
         }
         let shared = Shared {
-            client: client(&url, connect_timeout)?,
-            headers: header_map(headers)?,
+            client: client(&url, timeouts.connect)?,
+            headers: header_map(&settings.headers)?,
             url,
             revision: Mutex::new(Revision::Unsettled),
             session: Mutex::default(),
             lost: AtomicBool::new(false),
-            news,
+            inbox,
             redactor,
         };
         Ok(Self {
@@ -164,7 +165,7 @@ fn header_map(headers: &BTreeMap<String, Secret>) -> Result<HeaderMap, Cause> {
         let bad =
             |what: &str| Cause::new(format!("the header {name:?} has a {what} that HTTP forbids"));
         let key: HeaderName = name.parse().map_err(|_| bad("name"))?;
-        let mut value = HeaderValue::from_str(value.expose()).map_err(|_| bad("value"))?;
+        let mut value = HeaderValue::from_str(&value.expose()).map_err(|_| bad("value"))?;
         value.set_sensitive(true);
         map.append(key, value);
     }
@@ -301,7 +302,11 @@ impl Shared {
     }
 
     /// Sends a request and reads its answer.
-    async fn exchange(&self, id: u64, request: &Request<'_>) -> Result<Json, TransportError> {
+    async fn exchange(
+        self: &Arc<Self>,
+        id: u64,
+        request: &Request<'_>,
+    ) -> Result<Json, TransportError> {
         let mut headers = request.headers.to_vec();
         // The question about the era is itself a modern request.
         let asks_era = request.method == "server/discover";
@@ -322,8 +327,8 @@ impl Shared {
             *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
         }
         match media_type(&response).as_str() {
-            EVENT_STREAM_MIME_TYPE => self.read_events(id, response).await,
-            JSON_MIME_TYPE => self.read_json(id, response).await,
+            EVENT_STREAM_MIME_TYPE => self.read_events(id, response, request.watch).await,
+            JSON_MIME_TYPE => self.read_json(id, response, request.watch).await,
             other => {
                 let status = response.status();
                 let body = read_body(response, MAX_ERROR_BODY_BYTES).await.unwrap_or_default();
@@ -337,13 +342,18 @@ impl Shared {
         }
     }
 
-    async fn read_json(&self, id: u64, response: Response) -> Result<Json, TransportError> {
+    async fn read_json(
+        self: &Arc<Self>,
+        id: u64,
+        response: Response,
+        watch: Option<&Arc<Watch>>,
+    ) -> Result<Json, TransportError> {
         let body = read_body(response, MAX_MESSAGE_BYTES).await.map_err(|error| match error {
             BodyError::TooLong => TransportError::Answer(AnswerFault::TooLarge),
             BodyError::Broken(error) => broken(error),
         })?;
         let messages = message::read(&body).map_err(|_| self.not_json(&body))?;
-        self.find_answer(id, messages)
+        self.find_answer(id, messages, watch)
             .unwrap_or_else(|| Err(malformed("it answers another request than was sent")))
     }
 
@@ -353,9 +363,10 @@ impl Shared {
 
     /// Picks out the answer, and handles the rest.
     fn find_answer(
-        &self,
+        self: &Arc<Self>,
         id: u64,
         messages: Vec<Incoming>,
+        watch: Option<&Arc<Watch>>,
     ) -> Option<Result<Json, TransportError>> {
         let mut found = None;
         for message in messages {
@@ -367,7 +378,7 @@ impl Shared {
                 Incoming::ErrorWithoutId(error) => {
                     found = Some(Err(TransportError::Answer(AnswerFault::Rejected(error))));
                 }
-                other => drop(handle_unasked(&self.news, other)),
+                other => self.take_unasked(other, watch),
             }
         }
         found
@@ -375,10 +386,15 @@ impl Shared {
 
     /// Reads events until the answer. If the stream ends before, an older server may offer to go on
     /// with it.
-    async fn read_events(&self, id: u64, mut response: Response) -> Result<Json, TransportError> {
+    async fn read_events(
+        self: &Arc<Self>,
+        id: u64,
+        mut response: Response,
+        watch: Option<&Arc<Watch>>,
+    ) -> Result<Json, TransportError> {
         let mut events = EventReader::default();
         for attempt in 0..RESUME_ATTEMPTS {
-            if let Some(answer) = self.read_stream(id, response, &mut events).await? {
+            if let Some(answer) = self.read_stream(id, response, &mut events, watch).await? {
                 return answer;
             }
             let Some(last_id) = events.last_id.clone() else { break };
@@ -393,10 +409,11 @@ impl Shared {
 
     /// Reads one stream to the answer (`Some`) or to its end.
     async fn read_stream(
-        &self,
+        self: &Arc<Self>,
         id: u64,
         mut response: Response,
         events: &mut EventReader,
+        watch: Option<&Arc<Watch>>,
     ) -> Result<Option<Result<Json, TransportError>>, TransportError> {
         loop {
             let chunk = match response.chunk().await {
@@ -406,33 +423,35 @@ impl Shared {
                 Err(_) if events.last_id.is_some() => return Ok(None),
                 Err(error) => return Err(broken(error)),
             };
+            if let Some(watch) = watch {
+                watch.touch();
+            }
             let mut data = Vec::new();
             events
                 .push(&chunk, |event| data.push(event.data))
                 .map_err(|_| TransportError::Answer(AnswerFault::TooLarge))?;
             for data in data {
-                if let Some(answer) = self.take_event(id, &data).await {
+                if let Some(answer) = self.take_event(id, &data, watch) {
                     return Ok(Some(answer));
                 }
             }
         }
     }
 
-    async fn take_event(&self, id: u64, data: &str) -> Option<Result<Json, TransportError>> {
+    fn take_event(
+        self: &Arc<Self>,
+        id: u64,
+        data: &str,
+        watch: Option<&Arc<Watch>>,
+    ) -> Option<Result<Json, TransportError>> {
         // An event without data only carries an id.
-        let messages = message::read(data.as_bytes()).ok()?;
-        let mut answer = None;
-        for message in messages {
-            match message {
-                Incoming::Request { .. } => {
-                    if let Some(reply) = handle_unasked(&self.news, message) {
-                        self.post_aside(reply).await;
-                    }
-                }
-                other => answer = self.find_answer(id, vec![other]).or(answer),
-            }
-        }
-        answer
+        self.find_answer(id, message::read(data.as_bytes()).ok()?, watch)
+    }
+
+    /// Handles what is no answer; what the server asks is answered by a message of its own.
+    fn take_unasked(self: &Arc<Self>, message: Incoming, watch: Option<&Arc<Watch>>) {
+        let link = Arc::clone(self);
+        self.inbox.take(message, watch, |answer| async move { link.post_aside(answer).await });
     }
 
     async fn get(&self, last_id: Option<&str>) -> Result<Response, TransportError> {
@@ -468,23 +487,31 @@ impl Shared {
             let text = format!("the server forgot our MCP session (HTTP {status}{excerpt})");
             return TransportError::SessionLost(Cause::new(text));
         }
-        let advice = match status {
+        let text = |advice: &str| Cause::new(format!("it answered HTTP {status}{excerpt}{advice}"));
+        match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                "; check the credentials in its headers".to_owned()
+                TransportError::Unauthorized(text("; check the credentials in its headers"))
             }
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => retry_after
-                .and_then(|value| Some(format!("; try again after {} s", value.to_str().ok()?)))
-                .unwrap_or_else(|| "; try again later".to_owned()),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                let retry_after = retry_after.as_ref().and_then(read_retry_after);
+                let advice = match retry_after {
+                    Some(after) => format!("; try again after {} s", after.as_secs()),
+                    None => "; try again later".to_owned(),
+                };
+                TransportError::Busy { cause: text(&advice), retry_after }
+            }
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                "; is its URL the MCP endpoint?".to_owned()
+                TransportError::Http(text("; is its URL the MCP endpoint?"))
             }
-            _ if status.is_redirection() => location
-                .and_then(|to| Some(format!("; it points to {}", to.to_str().ok()?)))
-                .map(|text| self.redactor.clean(&text).chars().take(200).collect())
-                .unwrap_or_default(),
-            _ => String::new(),
-        };
-        TransportError::Http(Cause::new(format!("it answered HTTP {status}{excerpt}{advice}")))
+            _ if status.is_redirection() => {
+                let to =
+                    location.and_then(|to| Some(format!("; it points to {}", to.to_str().ok()?)));
+                let to = to.unwrap_or_default();
+                let to: String = self.redactor.clean(&to).chars().take(200).collect();
+                TransportError::Http(text(&to))
+            }
+            _ => TransportError::Http(text("")),
+        }
     }
 
     /// By the specification 404 says that a session is unknown; the TypeScript SDK's examples say
@@ -543,9 +570,7 @@ async fn listen(shared: Arc<Shared>) {
             for data in data {
                 attempt = 0;
                 for message in message::read(data.as_bytes()).unwrap_or_default() {
-                    if let Some(reply) = handle_unasked(&shared.news, message) {
-                        shared.post_aside(reply).await;
-                    }
+                    shared.take_unasked(message, None);
                 }
             }
         }
@@ -564,6 +589,16 @@ fn name(name: &'static str) -> HeaderName {
 
 fn malformed(why: &str) -> TransportError {
     TransportError::Answer(AnswerFault::Malformed(why.to_owned()))
+}
+
+/// How long a server wishes to be left alone: seconds, or a date (RFC 9110 §10.2.3).
+fn read_retry_after(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
 }
 
 /// The content type without its parameters.

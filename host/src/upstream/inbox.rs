@@ -1,0 +1,408 @@
+//! Where a link puts what a server says unasked: notifications, and questions of its own.
+//!
+//! A link reads in one loop that must never wait, so nothing here does: events go into bounded
+//! queues that drop what does not fit, and questions are answered by workers of a bounded number.
+//! What belongs to a request under way finds it by the request's [`Watch`]: by its progress token,
+//! by the HTTP exchange in which it came, or because no other request is under way.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+use crate::ids::UpstreamName;
+use crate::tool::Json;
+use crate::upstream::client::{
+    CallContext, ClientCapabilities, ClientHandler, Refusal, ServerEvent, ServerRequest,
+};
+use crate::upstream::message::{self, Incoming};
+
+/// The most questions of one server that are being answered at once.
+const MAX_QUESTIONS: usize = 32;
+
+/// JSON-RPC code for "ask again later".
+const BUSY: i64 = -32000;
+
+/// One request under way, as far as what the server says meanwhile goes.
+pub(super) struct Watch {
+    /// What the server puts into its progress notifications.
+    pub(super) token: u64,
+    context: CallContext,
+    /// When the server last gave a sign that it works on the request.
+    sign: Mutex<Instant>,
+    /// How many questions about it are being answered, and the time that this took.
+    pauses: watch::Sender<Pauses>,
+}
+
+#[derive(Default)]
+struct Pauses {
+    open: usize,
+    since: Option<Instant>,
+    before: Duration,
+}
+
+impl Watch {
+    /// The server gave a sign.
+    pub(super) fn touch(&self) {
+        *self.sign.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// When it last did.
+    pub(super) fn last_sign(&self) -> Instant {
+        *self.sign.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The request waits for somebody on our side until the guard is dropped: none of the server's
+    /// time passes.
+    pub(super) fn pause(self: &Arc<Self>) -> Pause {
+        self.pauses.send_modify(|pauses| {
+            pauses.open += 1;
+            pauses.since.get_or_insert_with(Instant::now);
+        });
+        Pause(Arc::clone(self))
+    }
+
+    /// How long it waited for somebody on our side, as far as that is over.
+    pub(super) fn paused(&self) -> Duration {
+        self.pauses.borrow().before
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.pauses.borrow().open > 0
+    }
+
+    /// Resolves when nobody on our side is waited for any more.
+    pub(super) async fn resumed(&self) {
+        // The sender is part of us.
+        let _ = self.pauses.subscribe().wait_for(|pauses| pauses.open == 0).await;
+    }
+
+    /// What goes along with the request.
+    pub(super) fn context(&self) -> &CallContext {
+        &self.context
+    }
+
+    fn tell(&self, event: ServerEvent) {
+        if let Some(events) = &self.context.events
+            && events.try_send(event).is_err()
+        {
+            tracing::trace!(token = self.token, "an event that nobody takes");
+        }
+    }
+}
+
+/// See [`Watch::pause`].
+pub(super) struct Pause(Arc<Watch>);
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.pauses.send_modify(|pauses| {
+            pauses.open -= 1;
+            if pauses.open == 0
+                && let Some(since) = pauses.since.take()
+            {
+                pauses.before += since.elapsed();
+            }
+        });
+    }
+}
+
+/// Which lists of a server changed, how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    pub(super) tools: u64,
+    pub(super) resources: u64,
+    pub(super) prompts: u64,
+}
+
+/// The inbox of one link.
+pub(super) struct Inbox {
+    server: UpstreamName,
+    /// What was said at the handshake about whom the server may ask.
+    capabilities: ClientCapabilities,
+    /// Who answers where a call brings nobody of its own.
+    handler: Option<Arc<dyn ClientHandler>>,
+    changes: watch::Sender<Changes>,
+    updated: Mutex<Option<tokio::sync::mpsc::Sender<String>>>,
+    next_token: AtomicU64,
+    under_way: Mutex<HashMap<u64, Arc<Watch>>>,
+    questions: Mutex<Questions>,
+}
+
+#[derive(Default)]
+struct Questions {
+    workers: JoinSet<()>,
+    /// By the server's id for them.
+    by_id: HashMap<String, AbortHandle>,
+}
+
+impl Inbox {
+    pub(super) fn new(server: UpstreamName, handler: Option<Arc<dyn ClientHandler>>) -> Self {
+        let capabilities = handler.as_ref().map(|handler| handler.capabilities());
+        Self {
+            server,
+            capabilities: capabilities.unwrap_or_default(),
+            handler,
+            changes: watch::Sender::default(),
+            updated: Mutex::default(),
+            next_token: AtomicU64::new(1),
+            under_way: Mutex::default(),
+            questions: Mutex::default(),
+        }
+    }
+
+    /// What is said at the handshake.
+    pub(super) fn capabilities(&self) -> ClientCapabilities {
+        self.capabilities
+    }
+
+    /// The changes announced so far.
+    pub(super) fn changes(&self) -> Changes {
+        *self.changes.borrow()
+    }
+
+    /// Told of each change.
+    pub(super) fn subscribe(&self) -> watch::Receiver<Changes> {
+        self.changes.subscribe()
+    }
+
+    /// Where to tell which single resources changed.
+    pub(super) fn tell_updates_to(&self, to: tokio::sync::mpsc::Sender<String>) {
+        *self.updated.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
+    }
+
+    /// Begins to watch for what belongs to one request, until the guard is dropped.
+    pub(super) fn watch(self: &Arc<Self>, context: CallContext) -> Watching {
+        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        let watch = Arc::new(Watch {
+            token,
+            context,
+            sign: Mutex::new(Instant::now()),
+            pauses: watch::Sender::default(),
+        });
+        self.under_way().insert(token, Arc::clone(&watch));
+        Watching { inbox: Arc::clone(self), watch }
+    }
+
+    /// Takes what is no answer. `origin` is the request in whose exchange it came, where the
+    /// transport knows that. `reply` sends one message to the server.
+    pub(super) fn take<F>(
+        self: &Arc<Self>,
+        incoming: Incoming,
+        origin: Option<&Arc<Watch>>,
+        reply: impl FnOnce(Vec<u8>) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        match incoming {
+            Incoming::Request { id, method, params } => {
+                let origin = origin.cloned().or_else(|| self.only_one_under_way());
+                self.take_question(id, method, params, origin, reply);
+            }
+            Incoming::Notification { method, params } => self.take_news(&method, params, origin),
+            Incoming::ErrorWithoutId(error) => {
+                tracing::debug!(server = %self.server, code = error.code, "an error without an id");
+            }
+            Incoming::Answer { .. } => {}
+        }
+    }
+
+    /// Answers one question that came inside of a result (`input_required`).
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        params: Option<Json>,
+        watch: &Watch,
+    ) -> Result<Json, Refusal> {
+        let handler =
+            self.handler_for(method, Some(watch)).ok_or_else(|| Refusal::nobody(method))?;
+        let request =
+            ServerRequest { server: self.server.clone(), method: method.to_owned(), params };
+        handler.answer(request).await
+    }
+
+    /// Ends all questions: their link is gone.
+    pub(super) fn shut(&self) {
+        self.questions().workers.abort_all();
+    }
+
+    fn handler_for(&self, method: &str, watch: Option<&Watch>) -> Option<Arc<dyn ClientHandler>> {
+        // What was not offered at the handshake is not answered either.
+        if !self.capabilities.covers(method) {
+            return None;
+        }
+        let own = watch.and_then(|watch| watch.context.handler.clone());
+        let handler = own.or_else(|| self.handler.clone())?;
+        handler.capabilities().covers(method).then_some(handler)
+    }
+
+    fn take_question<F>(
+        self: &Arc<Self>,
+        id: Json,
+        method: String,
+        params: Option<Json>,
+        origin: Option<Arc<Watch>>,
+        reply: impl FnOnce(Vec<u8>) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut questions = self.questions();
+        while questions.workers.try_join_next().is_some() {}
+        questions.by_id.retain(|_, worker| !worker.is_finished());
+        if method == "ping" {
+            questions.workers.spawn(reply(message::answer_to_server(&id, &empty())));
+            return;
+        }
+        if questions.workers.len() >= MAX_QUESTIONS {
+            // A worker for the refusal would be one too many; a server that asks so much gets none.
+            if questions.workers.len() < 2 * MAX_QUESTIONS {
+                let refusal = Refusal { code: BUSY, message: "too many questions at once".into() };
+                questions.workers.spawn(reply(message::refusal_to_server(&id, &refusal)));
+            }
+            return;
+        }
+        let server = self.server.clone();
+        let handler = self.handler_for(&method, origin.as_deref());
+        let key = id.get().to_owned();
+        let worker = questions.workers.spawn(async move {
+            let answer = match handler {
+                Some(handler) => {
+                    let _pause = origin.as_ref().map(Watch::pause);
+                    handler.answer(ServerRequest { server, method, params }).await
+                }
+                None if method == "roots/list" => Ok(no_roots()),
+                None => {
+                    tracing::debug!(%server, method, "nobody can answer an upstream's question");
+                    Err(Refusal::nobody(&method))
+                }
+            };
+            let message = match answer {
+                Ok(result) => message::answer_to_server(&id, &result),
+                Err(refusal) => message::refusal_to_server(&id, &refusal),
+            };
+            reply(message).await;
+        });
+        questions.by_id.insert(key, worker);
+    }
+
+    fn take_news(&self, method: &str, params: Option<Json>, origin: Option<&Arc<Watch>>) {
+        match method {
+            "notifications/tools/list_changed" => self.changes.send_modify(|it| it.tools += 1),
+            "notifications/resources/list_changed" => {
+                self.changes.send_modify(|it| it.resources += 1);
+            }
+            "notifications/prompts/list_changed" => self.changes.send_modify(|it| it.prompts += 1),
+            "notifications/resources/updated" => self.take_update(params.as_deref()),
+            "notifications/progress" => self.take_progress(params),
+            "notifications/message" => {
+                let bytes = params.as_ref().map_or(0, |params| params.get().len());
+                tracing::trace!(server = %self.server, bytes, "an upstream logs over MCP");
+                let watch = origin.cloned().or_else(|| self.only_one_under_way());
+                if let (Some(watch), Some(params)) = (watch, params) {
+                    watch.touch();
+                    watch.tell(ServerEvent::Log(params));
+                }
+            }
+            "notifications/cancelled" => self.take_cancellation(params.as_deref()),
+            _ => {}
+        }
+    }
+
+    fn take_progress(&self, params: Option<Json>) {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Progress<'a> {
+            #[serde(borrow)]
+            progress_token: &'a RawValue,
+        }
+        let Some(params) = params else { return };
+        let token = serde_json::from_str::<Progress<'_>>(params.get())
+            .ok()
+            .and_then(|progress| progress.progress_token.get().trim_matches('"').parse().ok());
+        let watch = token.and_then(|token: u64| self.under_way().get(&token).cloned());
+        if let Some(watch) = watch {
+            watch.touch();
+            watch.tell(ServerEvent::Progress(params));
+        }
+    }
+
+    fn take_update(&self, params: Option<&RawValue>) {
+        #[derive(Deserialize)]
+        struct Updated {
+            uri: String,
+        }
+        let to = self.updated.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let updated = params.and_then(|params| serde_json::from_str::<Updated>(params.get()).ok());
+        if let (Some(to), Some(updated)) = (to, updated) {
+            let _ = to.try_send(updated.uri);
+        }
+    }
+
+    /// The server takes a question back.
+    fn take_cancellation(&self, params: Option<&RawValue>) {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Cancelled<'a> {
+            #[serde(borrow)]
+            request_id: &'a RawValue,
+        }
+        let cancelled = params.and_then(|params| serde_json::from_str(params.get()).ok());
+        if let Some(Cancelled { request_id }) = cancelled
+            && let Some(worker) = self.questions().by_id.remove(request_id.get())
+        {
+            worker.abort();
+        }
+    }
+
+    /// The request that what came must belong to, because there is no other.
+    fn only_one_under_way(&self) -> Option<Arc<Watch>> {
+        let under_way = self.under_way();
+        let mut all = under_way.values();
+        let one = all.next()?;
+        all.next().is_none().then(|| Arc::clone(one))
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, HashMap<u64, Arc<Watch>>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn questions(&self) -> MutexGuard<'_, Questions> {
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn empty() -> Json {
+    RawValue::from_string("{}".to_owned()).unwrap_or_default()
+}
+
+/// Some servers ask for roots although nobody offered any.
+fn no_roots() -> Json {
+    RawValue::from_string(r#"{"roots":[]}"#.to_owned()).unwrap_or_default()
+}
+
+/// Watches for what belongs to one request as long as it lives.
+pub(super) struct Watching {
+    inbox: Arc<Inbox>,
+    watch: Arc<Watch>,
+}
+
+impl std::ops::Deref for Watching {
+    type Target = Arc<Watch>;
+
+    fn deref(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.inbox.under_way().remove(&self.watch.token);
+    }
+}

@@ -1,0 +1,235 @@
+//! The set of all upstreams and their connections.
+//!
+//! A connection is opened by the first who needs it; others who come meanwhile wait for the same
+//! one. It is kept until it is lost, or idle for too long, and then opened anew at the next use. If
+//! all who wait for an opening go away, so does the opening, with whatever it started.
+//!
+//! - [`Upstreams`] are the servers of a host, [`Access`] is what one user of them holds: a run, say.
+//! - `server` is one server: its connections by credentials, retries, what is held against it.
+//! - `link` is the place of one connection, `scope` what belongs to one user.
+//! - `breaker` and `backoff` decide, and do nothing.
+
+mod backoff;
+mod breaker;
+mod link;
+mod scope;
+mod server;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde_json::value::RawValue;
+
+use crate::ids::{ToolName, UpstreamName};
+use crate::tool::ToolOutput;
+use crate::upstream::caller::Caller;
+use crate::upstream::catalog::Catalog;
+use crate::upstream::check::CheckReport;
+use crate::upstream::client::{CallContext, ClientHandler};
+use crate::upstream::connection;
+use crate::upstream::error::UpstreamError;
+use crate::upstream::health::Health;
+use crate::upstream::settings::UpstreamSettings;
+use scope::Scope;
+use server::{Call, Server};
+
+/// The upstreams of a host. Cheap to clone; all clones share the connections. Dropping the last one
+/// ends the connections and all server processes; [`Upstreams::close`] does so in an orderly way.
+#[derive(Clone)]
+pub struct Upstreams {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    servers: RwLock<Arc<Servers>>,
+    handler: Option<Arc<dyn ClientHandler>>,
+    health: Health,
+}
+
+type Servers = IndexMap<UpstreamName, Arc<Server>>;
+
+/// The configured names are not unique.
+#[derive(Debug, thiserror::Error)]
+#[error("two servers have the name {name}; give each its own")]
+pub struct DuplicateUpstream {
+    /// The name that comes twice.
+    pub name: UpstreamName,
+}
+
+impl Upstreams {
+    /// Takes the settings of all upstreams. Connects nothing and starts nothing. What servers ask of
+    /// their client is answered by `handler`, or politely refused without one.
+    ///
+    /// # Errors
+    /// Two upstreams have the same name.
+    pub fn new(
+        settings: Vec<UpstreamSettings>,
+        handler: Option<Arc<dyn ClientHandler>>,
+    ) -> Result<Self, DuplicateUpstream> {
+        let health = Health::default();
+        let servers = RwLock::default();
+        let upstreams = Self { inner: Arc::new(Inner { servers, handler, health }) };
+        upstreams.apply(settings)?;
+        Ok(upstreams)
+    }
+
+    /// Takes new settings. A server whose settings stay the same keeps its connections. One that
+    /// changed or is gone keeps them for those who have [`Access`] already, and ends them after.
+    ///
+    /// # Errors
+    /// Two upstreams have the same name. Nothing is changed then.
+    pub fn apply(&self, settings: Vec<UpstreamSettings>) -> Result<(), DuplicateUpstream> {
+        let Inner { servers, handler, health } = &*self.inner;
+        let before = self.servers();
+        let mut after = Servers::with_capacity(settings.len());
+        for settings in settings {
+            let name = settings.name.clone();
+            let known = before.get(&name).filter(|server| *server.settings() == settings);
+            let server = known.cloned();
+            let server =
+                server.unwrap_or_else(|| Server::new(settings, handler.clone(), health.clone()));
+            if after.insert(name.clone(), server).is_some() {
+                return Err(DuplicateUpstream { name });
+            }
+        }
+        health.keep(after.keys());
+        *servers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+        Ok(())
+    }
+
+    /// The servers as they are now, for one user of them. What is opened for this user alone is
+    /// closed when the last clone of the access is dropped.
+    pub fn access(&self, caller: Caller) -> Access {
+        Access { servers: self.servers(), scope: Arc::new(Scope::new(caller)) }
+    }
+
+    /// The names, in the operator's order.
+    pub fn names(&self) -> Vec<UpstreamName> {
+        self.servers().keys().cloned().collect()
+    }
+
+    /// Tries a server out on a connection of its own, which is closed again.
+    pub async fn check(&self, name: &UpstreamName) -> CheckReport {
+        match self.servers().get(name) {
+            Some(server) => {
+                crate::upstream::check::check(server.settings(), server.handler()).await
+            }
+            None => CheckReport::failed(name.clone(), unknown(name)),
+        }
+    }
+
+    /// Asks a server whether it is there, and takes note of what it says. Gives nothing where that
+    /// would take a caller's own credentials.
+    pub async fn probe(&self, name: &UpstreamName) -> Option<Result<(), UpstreamError>> {
+        let servers = self.servers();
+        let Some(server) = servers.get(name) else { return Some(Err(unknown(name))) };
+        server.probe().await
+    }
+
+    /// How often each server wants to be probed.
+    pub fn probe_intervals(&self) -> Vec<(UpstreamName, Duration)> {
+        let servers = self.servers();
+        let servers = servers.iter();
+        let interval = |(name, server): (&UpstreamName, &Arc<Server>)| {
+            server.settings().probe_interval.map(|interval| (name.clone(), interval))
+        };
+        servers.filter_map(interval).collect()
+    }
+
+    /// How the servers are.
+    pub fn health(&self) -> &Health {
+        &self.inner.health
+    }
+
+    /// How many connections are open, by server.
+    pub fn open_connections(&self) -> Vec<(UpstreamName, usize)> {
+        let servers = self.servers();
+        servers.iter().map(|(name, server)| (name.clone(), server.open_connections())).collect()
+    }
+
+    /// Closes all connections and ends all server processes, in an orderly way where they take part
+    /// in it, within about six seconds. Calls under way end as [`UpstreamError::Closed`], and so do
+    /// later ones.
+    pub async fn close(&self) {
+        let servers = self.servers();
+        futures::future::join_all(servers.values().map(|server| server.close())).await;
+    }
+
+    fn servers(&self) -> Arc<Servers> {
+        Arc::clone(&self.inner.servers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The upstreams as one user has them: for one caller, with the servers that there were when it
+/// began. Cheap to clone.
+#[derive(Clone)]
+pub struct Access {
+    servers: Arc<Servers>,
+    scope: Arc<Scope>,
+}
+
+impl Access {
+    /// The names, in the operator's order.
+    pub fn names(&self) -> impl Iterator<Item = &UpstreamName> {
+        self.servers.keys()
+    }
+
+    /// For whom.
+    pub fn caller(&self) -> &Caller {
+        &self.scope.caller
+    }
+
+    /// A server's settings.
+    pub fn settings(&self, name: &UpstreamName) -> Option<&UpstreamSettings> {
+        self.servers.get(name).map(|server| server.settings())
+    }
+
+    /// What a server offers. Opens the connection if there is none. The list is kept until the
+    /// server says that it changed or is too old, or the connection is a new one. Connecting,
+    /// handshake and listing each have their own time.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or its list cannot be used.
+    pub async fn catalog(&self, name: &UpstreamName) -> Result<Arc<Catalog>, UpstreamError> {
+        let server = self.server(name)?;
+        server.unless_closing(server.catalog(&self.scope)).await
+    }
+
+    /// Calls a tool with a JSON object as its arguments. `timeout`, or the server's own
+    /// `call_timeout` if that is shorter, covers everything, the opening of a connection included.
+    /// Time in which somebody is asked something for the server does not count.
+    ///
+    /// Cancel-safe: dropping the future tells the server that the call is cancelled; the connection
+    /// stays. A call that may have taken effect is never made twice, unless the tool says, or the
+    /// operator, that this does no harm.
+    ///
+    /// # Errors
+    /// There is no answer; [`UpstreamError`] says why. A tool that answers "I failed" has answered.
+    pub async fn call(
+        &self,
+        tool: &ToolName,
+        arguments: &RawValue,
+        timeout: Duration,
+        context: CallContext,
+    ) -> Result<ToolOutput, UpstreamError> {
+        let server = self.server(&tool.upstream)?;
+        let settings = server.settings();
+        let own = settings.tools.get(&*tool.tool).and_then(|own| own.call_timeout);
+        let own = own.or(settings.timeouts.call);
+        let timeout = own.map_or(timeout, |own| own.min(timeout));
+        let deadline = connection::deadline_after(timeout);
+        let call = Call { tool, arguments, context: &context, deadline, timeout };
+        server.unless_closing(server.call(&self.scope, &call)).await
+    }
+
+    fn server(&self, name: &UpstreamName) -> Result<&Arc<Server>, UpstreamError> {
+        self.servers.get(name).ok_or_else(|| unknown(name))
+    }
+}
+
+fn unknown(name: &UpstreamName) -> UpstreamError {
+    UpstreamError::UnknownServer { name: name.to_string() }
+}
