@@ -10,6 +10,7 @@ use super::env::{Lookup, TOOLCELL_CONFIG};
 use super::error::{ConfigError, KeyPath, Notice, Place, Problem, Problems, Step};
 use super::findings::{Findings, suggestion};
 use super::json::{self, Imported};
+use super::monitor::{self, MonitorSettings};
 use super::node::{Misfit, MisfitKind};
 use super::profiles::{self, Profiles, ServerNames};
 use super::resolved::Config;
@@ -71,6 +72,7 @@ struct Loading<'a> {
     lookup: &'a Lookup<'a>,
     servers: Vec<(UpstreamSettings, Place)>,
     skipped: Vec<String>,
+    monitor: MonitorSettings,
     sources: Vec<PathBuf>,
     problems: Vec<Problem>,
     notices: Vec<Notice>,
@@ -83,6 +85,7 @@ impl<'a> Loading<'a> {
             lookup,
             servers: Vec::new(),
             skipped: Vec::new(),
+            monitor: MonitorSettings::default(),
             sources: Vec::new(),
             problems: Vec::new(),
             notices: Vec::new(),
@@ -137,6 +140,7 @@ impl<'a> Loading<'a> {
         for (path, file) in included.chain(more) {
             self.include(file, &path, &surroundings, &mut findings);
         }
+        self.monitor = monitor::resolve(&written.monitor, &surroundings, &mut findings);
         self.finish(&written, Some(findings))
     }
 
@@ -200,6 +204,7 @@ impl<'a> Loading<'a> {
             servers: self.servers.into_iter().map(|(server, _)| server).collect(),
             profiles,
             default_profile,
+            monitor: self.monitor,
             sources: self.sources,
             notices: findings.notices,
         })

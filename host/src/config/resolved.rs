@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 
 use super::error::Notice;
 use super::findings::{listed, suggestion};
+use super::monitor::MonitorSettings;
 use crate::grants::Policy;
 use crate::language::Language;
 use crate::limits::Limits;
@@ -22,6 +23,8 @@ pub struct Config {
     pub profiles: IndexMap<ProfileName, Profile>,
     /// The profile of runs that name none.
     pub default_profile: Option<ProfileName>,
+    /// How the servers are watched.
+    pub monitor: MonitorSettings,
     /// The files that were read.
     pub sources: Vec<PathBuf>,
     /// What the operator should know.
@@ -138,6 +141,7 @@ impl Default for Config {
             servers: Vec::new(),
             default_profile: Some(profile.name.clone()),
             profiles: IndexMap::from([(profile.name.clone(), profile)]),
+            monitor: MonitorSettings::default(),
             sources: Vec::new(),
             notices: Vec::new(),
         }

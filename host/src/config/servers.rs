@@ -266,10 +266,7 @@ fn streamable_http(
     let url = written.url.as_ref().and_then(|url| surroundings.text(url, &url_path, findings));
     // A URL can carry a password, so it is never quoted.
     let url = url.filter(|url| {
-        let uri = url.parse::<Uri>().ok();
-        let reachable = uri.as_ref().and_then(Uri::host).is_some_and(|host| !host.is_empty());
-        let scheme = uri.as_ref().and_then(Uri::scheme_str);
-        let fits = reachable && matches!(scheme, Some("http" | "https"));
+        let fits = is_http_url(url);
         if !fits {
             let cause = "this is no URL that begins with http:// or https://";
             findings.problem_with(&url_path, cause, "write for example http://127.0.0.1:8000/mcp");
@@ -283,6 +280,13 @@ fn streamable_http(
     };
     let headers = secrets(&written.headers, &path.key("headers"), surroundings, findings, check);
     Some(TransportSettings::Http(HttpSettings { headers: headers?, ..HttpSettings::new(url?) }))
+}
+
+/// Whether it is an absolute URL of the web.
+pub(super) fn is_http_url(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    let reachable = uri.host().is_some_and(|host| !host.is_empty());
+    reachable && matches!(uri.scheme_str(), Some("http" | "https"))
 }
 
 /// Expands and checks values that may be credentials; they are secrets from here on.

@@ -8,7 +8,7 @@ use std::fmt;
 use indexmap::IndexMap;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, Visitor};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
 use crate::grants::Effect;
@@ -30,6 +30,58 @@ pub struct WrittenConfig {
     pub profiles: IndexMap<String, WrittenProfile>,
     /// Limits of all profiles, where a profile has none of its own.
     pub limits: WrittenLimits,
+    /// How servers are watched, and who is told when one goes down or comes back.
+    pub monitor: WrittenMonitor,
+}
+
+/// `[monitor]`: how servers are watched, and who is told when one goes down or comes back.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WrittenMonitor {
+    /// How often each server is probed that has no `probe_interval` of its own.
+    pub interval: Option<String>,
+    /// How long one alert may take: the webhook's answer, or the command's end.
+    pub timeout: Option<String>,
+    /// After so many failed probes in a row a server is told to be down.
+    pub down_after: Option<u32>,
+    /// A URL to which each transition is posted as JSON, or a list of such URLs.
+    pub webhook: Option<OneOrMany>,
+    /// A program and its arguments, started for each transition.
+    pub command: Option<Vec<Template>>,
+    /// A file in which the state of the servers is kept, for `toolcell status`.
+    pub state_file: Option<Template>,
+}
+
+/// One text, or a list of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct OneOrMany(pub(super) Vec<Template>);
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrManyVisitor;
+
+        impl<'de> Visitor<'de> for OneOrManyVisitor {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a list of texts")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany(vec![Template(text.to_owned())]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<OneOrMany, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = seq.next_element()? {
+                    texts.push(text);
+                }
+                Ok(OneOrMany(texts))
+            }
+        }
+
+        deserializer.deserialize_any(OneOrManyVisitor)
+    }
 }
 
 /// `[servers.NAME]`: a server to run (`command`), to call (`url`), or built in (`builtin`).
