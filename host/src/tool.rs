@@ -246,6 +246,21 @@ impl CallError {
             Self::Cancelled => "the call was cancelled",
         }
     }
+
+    /// The same, to add to it.
+    pub(crate) fn message_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Denied(message)
+            | Self::UnknownTool(message)
+            | Self::Unavailable(message)
+            | Self::Interrupted(message)
+            | Self::InvalidArguments { message, .. }
+            | Self::TimedOut { message, .. }
+            | Self::Rejected { message, .. }
+            | Self::Exhausted { message, .. } => Some(message),
+            Self::Cancelled => None,
+        }
+    }
 }
 
 /// What a call came to.

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::arguments;
 use super::context::Shared;
-use super::error::queued_too_long;
+use super::error::{Advice, queued_too_long};
 use crate::events::RunEvent;
 use crate::grants::{Decision, nearest};
 use crate::ids::{CallId, ToolName};
@@ -173,10 +173,11 @@ async fn go_out(
     shared.tell(RunEvent::CallStarted { id, tool: name.clone() }).await;
     shared.leaves(id, name);
     let left = limits.call_timeout.saturating_sub(started.elapsed());
-    let output = {
-        let context = CallContext { handler: shared.handler().cloned(), ..CallContext::default() };
-        shared.upstreams().call(name, &arguments, left, context).await?
-    };
+    let context = CallContext { handler: shared.handler().cloned(), ..CallContext::default() };
+    let advice = Advice::of(shared.upstreams().settings(&name.upstream), name);
+    let called = shared.upstreams().call(name, &arguments, left, context).await;
+    let mut output = called.map_err(|error| advice.explain(error))?;
+    advice.annotate(&mut output);
     let size = output.size_bytes() as u64;
     if size > limits.answer_bytes {
         return Err(CallError::Exhausted {

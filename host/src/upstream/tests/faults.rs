@@ -44,7 +44,7 @@ async fn the_faults_of_answers_are_told_apart_and_the_connection_stays() {
     let error = call(&upstreams, "input", "{}").await.unwrap_err();
     assert!(error.to_string().contains("asks for elicitation/create"), "{error}");
     let refusal = call(&upstreams, "ask", "{}").await.unwrap();
-    assert!(refusal.first_text().contains("does not offer sampling"), "{refusal:?}");
+    assert!(refusal.first_text().contains("nobody who could answer sampling"), "{refusal:?}");
     assert_eq!(call(&upstreams, "banner", "{}").await.unwrap().first_text(), "ok");
     let still = call(&upstreams, "pid", "{}").await.unwrap();
     assert_eq!(pid.first_text(), still.first_text());
