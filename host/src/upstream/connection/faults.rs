@@ -71,7 +71,10 @@ impl Faults<'_> {
             TransportError::Lost(cause)
             | TransportError::SessionLost(cause)
             | TransportError::Busy { cause, .. }
-            | TransportError::Http(cause) => UpstreamError::Unavailable { server, phase, cause },
+            | TransportError::Http(cause)
+            | TransportError::NoEndpoint(cause) => {
+                UpstreamError::Unavailable { server, phase, cause }
+            }
             TransportError::WriteTimedOut(after) => {
                 UpstreamError::TimedOut { server, phase: Phase::Write, after, hint: None }
             }

@@ -180,38 +180,35 @@ impl Attempt {
         redactor: &Arc<Redactor>,
     ) -> Result<Self, UpstreamError> {
         let inbox = Arc::new(Inbox::new(settings.name.clone(), handler.cloned()));
-        let (link, is_process): (Result<Arc<dyn Transport>, Cause>, bool) =
-            match &settings.transport {
-                TransportSettings::Stdio { command, args, env, cwd } => {
-                    let program = Program { command, args, env, cwd: cwd.as_deref() };
-                    let process =
-                        Process::start(&program, Arc::clone(redactor), settings.name.as_str());
-                    let link = process.map(|(process, pipes)| {
-                        let redactor = Arc::clone(redactor);
-                        let write_timeout = settings.timeouts.write;
-                        Arc::new(Stdio::new(
-                            process,
-                            pipes,
-                            write_timeout,
-                            Arc::clone(&inbox),
-                            redactor,
-                        )) as _
-                    });
-                    (link, true)
-                }
-                TransportSettings::Http(http) => {
-                    let link = StreamableHttp::new(
-                        http,
-                        &settings.timeouts,
+        let (link, is_process): (Result<Arc<dyn Transport>, Cause>, bool) = match &settings
+            .transport
+        {
+            TransportSettings::Stdio { command, args, env, cwd } => {
+                let program = Program { command, args, env, cwd: cwd.as_deref() };
+                let process =
+                    Process::start(&program, Arc::clone(redactor), settings.name.as_str());
+                let link = process.map(|(process, pipes)| {
+                    let redactor = Arc::clone(redactor);
+                    let write_timeout = settings.timeouts.write;
+                    Arc::new(Stdio::new(
+                        process,
+                        pipes,
+                        write_timeout,
                         Arc::clone(&inbox),
-                        Arc::clone(redactor),
-                    );
-                    (link.map(|link| Arc::new(link) as _), false)
-                }
-                TransportSettings::Files { .. } => {
-                    (Err(Cause::new("the files upstream has no connection")), false)
-                }
-            };
+                        redactor,
+                    )) as _
+                });
+                (link, true)
+            }
+            TransportSettings::Http(http) => {
+                let link =
+                    StreamableHttp::new(settings, http, Arc::clone(&inbox), Arc::clone(redactor));
+                (link.map(|link| Arc::new(link) as _), false)
+            }
+            TransportSettings::Files { .. } => {
+                (Err(Cause::new("the files upstream has no connection")), false)
+            }
+        };
         let link = link.map_err(|cause| UpstreamError::Unavailable {
             server: settings.name.clone(),
             phase: Phase::Connect,

@@ -1,7 +1,8 @@
 //! Ways to carry MCP messages to a server and back. A transport knows JSON-RPC and how to match
 //! answers to requests; it knows nothing of tools, eras or handshakes.
 
-pub(super) mod event_stream;
+mod event_stream;
+mod http;
 pub(super) mod stdio;
 pub(super) mod streamable_http;
 
@@ -21,7 +22,7 @@ pub(super) struct Request<'a> {
     pub(super) method: &'a str,
     pub(super) params: &'a RawValue,
     /// Headers that the 2026-07-28 revision derives from the parameters; for HTTP only.
-    pub(super) headers: &'a [(http::HeaderName, http::HeaderValue)],
+    pub(super) headers: &'a [(::http::HeaderName, ::http::HeaderValue)],
     /// Whether the server is told when nobody waits for the answer any more. Not before the
     /// handshake: an old server would not understand.
     pub(super) cancellable: bool,
@@ -43,6 +44,9 @@ pub(super) enum TransportError {
     SessionLost(Cause),
     /// The server answered on the level of HTTP only.
     Http(Cause),
+    /// The same, in a way that makes it doubtful that this is an MCP endpoint of the kind that was
+    /// tried.
+    NoEndpoint(Cause),
     /// The server has no time now, did nothing, and may have said when to come back (429, 503).
     Busy { cause: Cause, retry_after: Option<Duration> },
     /// The server wants credentials that we do not have (401, 403).

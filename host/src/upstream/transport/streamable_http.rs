@@ -7,14 +7,13 @@
 //! against the specification by 400 and an error without an id; both end this link, and the next
 //! one begins with a new handshake.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use reqwest::{Client, Response, Url, redirect};
+use http::{HeaderName, HeaderValue, header};
+use reqwest::Response;
 use rmcp::transport::common::http_header::{
     EVENT_STREAM_MIME_TYPE, HEADER_LAST_EVENT_ID, HEADER_MCP_METHOD, HEADER_MCP_PROTOCOL_VERSION,
     HEADER_SESSION_ID, JSON_MIME_TYPE,
@@ -24,28 +23,23 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::tool::Json;
 use crate::upstream::error::Cause;
 use crate::upstream::inbox::{Inbox, Watch};
-use crate::upstream::message::{self, AnswerFault, Incoming, MAX_MESSAGE_BYTES};
+use crate::upstream::message::{self, AnswerFault, Incoming};
 use crate::upstream::redact::Redactor;
-use crate::upstream::settings::{HttpSettings, Secret, Timeouts};
+use crate::upstream::settings::{HttpSettings, UpstreamSettings};
 use crate::upstream::transport::event_stream::EventReader;
+use crate::upstream::transport::http::body::{media_type, read_answer};
+use crate::upstream::transport::http::{
+    Asked, Endpoint, Outgoing, SIDE_MESSAGE_TIME, broken, name,
+};
 use crate::upstream::transport::{Request, Transport, TransportError};
-
-/// The most that is read of the body of an HTTP error.
-const MAX_ERROR_BODY_BYTES: usize = 64 << 10;
-
-/// How much of it is shown.
-const EXCERPT_CHARS: usize = 300;
-
-/// Redirects to the same origin; others are refused.
-const MAX_REDIRECTS: usize = 4;
-
-/// For messages that nobody waits for: notifications, refusals, the end of an MCP session.
-const SIDE_MESSAGE_TIME: Duration = Duration::from_secs(5);
 
 /// Ends of a stream without news after which it is taken up again, and the pauses between them.
 const RESUME_ATTEMPTS: u32 = 5;
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// For the goodbye to an MCP session.
+const GOODBYE_TIME: Duration = Duration::from_secs(2);
 
 /// A link to an HTTP endpoint.
 pub(in crate::upstream) struct StreamableHttp {
@@ -56,14 +50,11 @@ pub(in crate::upstream) struct StreamableHttp {
 }
 
 struct Shared {
-    client: Client,
-    url: Url,
-    headers: HeaderMap,
+    endpoint: Endpoint,
     revision: Mutex<Revision>,
     session: Mutex<Option<HeaderValue>>,
     lost: AtomicBool,
     inbox: Arc<Inbox>,
-    redactor: Arc<Redactor>,
 }
 
 /// What the server speaks.
@@ -78,27 +69,19 @@ impl StreamableHttp {
     /// Sends nothing yet.
     ///
     /// # Errors
-    /// The URL or a header cannot be used.
+    /// The settings cannot be used.
     pub(in crate::upstream) fn new(
-        settings: &HttpSettings,
-        timeouts: &Timeouts,
+        settings: &UpstreamSettings,
+        http: &HttpSettings,
         inbox: Arc<Inbox>,
         redactor: Arc<Redactor>,
     ) -> Result<Self, Cause> {
-        let url =
-            Url::parse(&settings.url).map_err(|error| Cause::new(format!("its URL: {error}")))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(Cause::new("its URL has to begin with http:// or https://"));
-        }
         let shared = Shared {
-            client: client(&url, timeouts.connect)?,
-            headers: header_map(&settings.headers)?,
-            url,
+            endpoint: Endpoint::new(settings, http, redactor)?,
             revision: Mutex::new(Revision::Unsettled),
             session: Mutex::default(),
             lost: AtomicBool::new(false),
             inbox,
-            redactor,
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -106,70 +89,6 @@ impl StreamableHttp {
             listener: Mutex::default(),
         })
     }
-}
-
-/// A client with a pool of its own, so that headers and cookies of one upstream can never reach
-/// another.
-fn client(url: &Url, connect_timeout: Duration) -> Result<Client, Cause> {
-    install_crypto();
-    let origin = url.origin();
-    let stay = redirect::Policy::custom(move |attempt| {
-        if attempt.url().origin() != origin {
-            // The headers hold credentials for this origin. Not followed: the caller sees the 3xx.
-            attempt.stop()
-        } else if attempt.previous().len() > MAX_REDIRECTS {
-            attempt.error("too many redirects")
-        } else if matches!(attempt.status().as_u16(), 307 | 308) {
-            attempt.follow()
-        } else {
-            // Any other redirect would turn the POST into a GET.
-            attempt.stop()
-        }
-    });
-    let mut builder = Client::builder()
-        .connect_timeout(connect_timeout)
-        .redirect(stay)
-        .pool_idle_timeout(Duration::from_secs(60))
-        .tcp_nodelay(true)
-        .referer(false)
-        .user_agent(concat!("toolcell/", env!("CARGO_PKG_VERSION")));
-    if is_loopback(url) {
-        // A proxy's loopback is another machine's.
-        builder = builder.no_proxy();
-    }
-    builder.build().map_err(|error| {
-        Cause::with_source(format!("the HTTP client cannot be made: {}", chain(&error)), error)
-    })
-}
-
-/// TLS by ring, for the whole process, unless an embedder has chosen something else before.
-fn install_crypto() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    address.map_or_else(
-        |_| host == "localhost" || host.ends_with(".localhost"),
-        |address| address.is_loopback(),
-    )
-}
-
-fn header_map(headers: &BTreeMap<String, Secret>) -> Result<HeaderMap, Cause> {
-    let mut map = HeaderMap::new();
-    for (name, value) in headers {
-        let bad =
-            |what: &str| Cause::new(format!("the header {name:?} has a {what} that HTTP forbids"));
-        let key: HeaderName = name.parse().map_err(|_| bad("name"))?;
-        let mut value = HeaderValue::from_str(&value.expose()).map_err(|_| bad("value"))?;
-        value.set_sensitive(true);
-        map.append(key, value);
-    }
-    Ok(map)
 }
 
 #[async_trait]
@@ -229,8 +148,8 @@ impl Transport for StreamableHttp {
         self.shared.lost.store(true, Ordering::Release);
         let shared = &self.shared;
         if shared.session().is_some() {
-            let request = shared.client.delete(shared.url.clone()).headers(shared.common_headers());
-            let _ = tokio::time::timeout(Duration::from_secs(2), request.send()).await;
+            let goodbye = shared.with_state(shared.endpoint.delete());
+            let _ = tokio::time::timeout(GOODBYE_TIME, shared.endpoint.send(&goodbye)).await;
         }
     }
 }
@@ -265,16 +184,15 @@ impl Shared {
         self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The configured headers, the revision and the MCP session.
-    fn common_headers(&self) -> HeaderMap {
-        let mut headers = self.headers.clone();
+    /// Adds the revision and the MCP session.
+    fn with_state(&self, mut outgoing: Outgoing) -> Outgoing {
         if let Revision::Legacy(version) | Revision::Modern(version) = &*self.revision() {
-            headers.insert(name(HEADER_MCP_PROTOCOL_VERSION), version.clone());
+            outgoing = outgoing.header(name(HEADER_MCP_PROTOCOL_VERSION), version.clone());
         }
-        if let Some(session) = self.session() {
-            headers.insert(name(HEADER_SESSION_ID), session);
+        match self.session() {
+            Some(session) => outgoing.header(name(HEADER_SESSION_ID), session),
+            None => outgoing,
         }
-        headers
     }
 
     async fn post(
@@ -282,18 +200,13 @@ impl Shared {
         body: Vec<u8>,
         more: &[(HeaderName, HeaderValue)],
     ) -> Result<Response, TransportError> {
-        let mut headers = self.common_headers();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON_MIME_TYPE));
-        headers.insert(
-            header::ACCEPT,
-            HeaderValue::from_static("application/json, text/event-stream"),
-        );
+        let accept = HeaderValue::from_static("application/json, text/event-stream");
+        let outgoing = self.endpoint.post(self.endpoint.url(), body);
+        let mut outgoing = self.with_state(outgoing).header(header::ACCEPT, accept);
         for (name, value) in more {
-            // Instead of a header of the same name, not beside it.
-            headers.insert(name, value.clone());
+            outgoing = outgoing.header(name.clone(), value.clone());
         }
-        let request = self.client.post(self.url.clone()).headers(headers).body(body);
-        request.send().await.map_err(|error| self.unreachable(error))
+        self.endpoint.send(&outgoing).await
     }
 
     /// Sends what nobody waits for.
@@ -318,9 +231,13 @@ impl Shared {
             }
         }
         let body = message::request(id, request.method, request.params);
+        let in_session = self.session().is_some();
         let response = self.post(body, &headers).await?;
+        if let Some(watch) = request.watch {
+            watch.touch();
+        }
         if !response.status().is_success() {
-            return Err(self.refusal(id, response).await);
+            return Err(self.endpoint.refusal(Asked { id, in_session }, response).await);
         }
         if request.method == "initialize" {
             let session = response.headers().get(HEADER_SESSION_ID).cloned();
@@ -329,16 +246,7 @@ impl Shared {
         match media_type(&response).as_str() {
             EVENT_STREAM_MIME_TYPE => self.read_events(id, response, request.watch).await,
             JSON_MIME_TYPE => self.read_json(id, response, request.watch).await,
-            other => {
-                let status = response.status();
-                let body = read_body(response, MAX_ERROR_BODY_BYTES).await.unwrap_or_default();
-                let text = format!(
-                    "it answered HTTP {status} with {} instead of JSON{}; is this an MCP endpoint?",
-                    if other.is_empty() { "no content type" } else { other },
-                    self.excerpt(&body)
-                );
-                Err(TransportError::Http(Cause::new(text)))
-            }
+            _ => Err(self.endpoint.not_mcp("JSON", response).await),
         }
     }
 
@@ -348,17 +256,14 @@ impl Shared {
         response: Response,
         watch: Option<&Arc<Watch>>,
     ) -> Result<Json, TransportError> {
-        let body = read_body(response, MAX_MESSAGE_BYTES).await.map_err(|error| match error {
-            BodyError::TooLong => TransportError::Answer(AnswerFault::TooLarge),
-            BodyError::Broken(error) => broken(error),
-        })?;
+        let body = read_answer(response, watch).await?;
         let messages = message::read(&body).map_err(|_| self.not_json(&body))?;
         self.find_answer(id, messages, watch)
             .unwrap_or_else(|| Err(malformed("it answers another request than was sent")))
     }
 
     fn not_json(&self, body: &[u8]) -> TransportError {
-        malformed(&format!("it is not JSON-RPC{}", self.excerpt(body)))
+        malformed(&format!("it is not JSON-RPC{}", self.endpoint.excerpt(body)))
     }
 
     /// Picks out the answer, and handles the rest.
@@ -455,97 +360,11 @@ impl Shared {
     }
 
     async fn get(&self, last_id: Option<&str>) -> Result<Response, TransportError> {
-        let mut headers = self.common_headers();
-        headers.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM_MIME_TYPE));
+        let mut outgoing = self.with_state(self.endpoint.get());
         if let Some(id) = last_id.and_then(|id| HeaderValue::from_str(id).ok()) {
-            headers.insert(name(HEADER_LAST_EVENT_ID), id);
+            outgoing = outgoing.header(name(HEADER_LAST_EVENT_ID), id);
         }
-        let request = self.client.get(self.url.clone()).headers(headers);
-        request.send().await.map_err(|error| self.unreachable(error))
-    }
-
-    /// Reads an answer that is an HTTP error.
-    async fn refusal(&self, id: u64, response: Response) -> TransportError {
-        let status = response.status();
-        let retry_after = response.headers().get(header::RETRY_AFTER).cloned();
-        let location = response.headers().get(header::LOCATION).cloned();
-        let body = read_body(response, MAX_ERROR_BODY_BYTES).await.unwrap_or_default();
-        let mut unnamed = None;
-        for message in message::read(&body).unwrap_or_default() {
-            match message {
-                Incoming::Answer { id: answered, outcome: Err(fault) }
-                    if answered == id && !self.is_session_loss(status, false) =>
-                {
-                    return TransportError::Answer(fault);
-                }
-                Incoming::ErrorWithoutId(error) => unnamed = Some(error),
-                _ => {}
-            }
-        }
-        let excerpt = self.excerpt(&body);
-        if self.is_session_loss(status, unnamed.is_some()) {
-            let text = format!("the server forgot our MCP session (HTTP {status}{excerpt})");
-            return TransportError::SessionLost(Cause::new(text));
-        }
-        let text = |advice: &str| Cause::new(format!("it answered HTTP {status}{excerpt}{advice}"));
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                TransportError::Unauthorized(text("; check the credentials in its headers"))
-            }
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                let retry_after = retry_after.as_ref().and_then(read_retry_after);
-                let advice = match retry_after {
-                    Some(after) => format!("; try again after {} s", after.as_secs()),
-                    None => "; try again later".to_owned(),
-                };
-                TransportError::Busy { cause: text(&advice), retry_after }
-            }
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                TransportError::Http(text("; is its URL the MCP endpoint?"))
-            }
-            _ if status.is_redirection() => {
-                let to =
-                    location.and_then(|to| Some(format!("; it points to {}", to.to_str().ok()?)));
-                let to = to.unwrap_or_default();
-                let to: String = self.redactor.clean(&to).chars().take(200).collect();
-                TransportError::Http(text(&to))
-            }
-            _ => TransportError::Http(text("")),
-        }
-    }
-
-    /// By the specification 404 says that a session is unknown; the TypeScript SDK's examples say
-    /// 400 with an error that names no request.
-    fn is_session_loss(&self, status: StatusCode, unnamed_error: bool) -> bool {
-        let has_session = self.session().is_some();
-        has_session
-            && (status == StatusCode::NOT_FOUND
-                || (status == StatusCode::BAD_REQUEST && unnamed_error))
-    }
-
-    /// A short piece of a body, for people.
-    fn excerpt(&self, body: &[u8]) -> String {
-        let text = String::from_utf8_lossy(body);
-        let text = self.redactor.clean(&text);
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let short: String = text.chars().take(EXCERPT_CHARS).collect();
-        let more = if short.len() < text.len() { "…" } else { "" };
-        if short.is_empty() { String::new() } else { format!(": {short}{more}") }
-    }
-
-    /// Says why no answer came at all.
-    fn unreachable(&self, error: reqwest::Error) -> TransportError {
-        let error = error.without_url();
-        let authority = match (self.url.host_str(), self.url.port_or_known_default()) {
-            (Some(host), Some(port)) => format!("{host}:{port}"),
-            (host, _) => host.unwrap_or_default().to_owned(),
-        };
-        let text = self.redactor.clean(&explain(&error, &authority)).into_owned();
-        if error.is_connect() {
-            TransportError::Unreachable(Cause::with_source(text, error))
-        } else {
-            TransportError::Lost(Cause::with_source(text, error))
-        }
+        self.endpoint.send(&outgoing).await
     }
 }
 
@@ -583,123 +402,6 @@ fn pause(attempt: u32, wish: Option<Duration>) -> Duration {
     wish.unwrap_or(own).clamp(Duration::from_millis(10), MAX_PAUSE)
 }
 
-fn name(name: &'static str) -> HeaderName {
-    name.parse().unwrap_or_else(|_| unreachable!("{name} is a header name"))
-}
-
 fn malformed(why: &str) -> TransportError {
     TransportError::Answer(AnswerFault::Malformed(why.to_owned()))
-}
-
-/// How long a server wishes to be left alone: seconds, or a date (RFC 9110 §10.2.3).
-fn read_retry_after(value: &HeaderValue) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
-}
-
-/// The content type without its parameters.
-fn media_type(response: &Response) -> String {
-    let value = response.headers().get(header::CONTENT_TYPE);
-    let value = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-/// An answer that ended in the middle.
-fn broken(error: reqwest::Error) -> TransportError {
-    // The URL may carry a credential.
-    let error = error.without_url();
-    let text = format!("the connection broke before the answer was complete: {}", chain(&error));
-    TransportError::Lost(Cause::with_source(text, error))
-}
-
-enum BodyError {
-    TooLong,
-    Broken(reqwest::Error),
-}
-
-/// A body of at most `limit` bytes, whatever its head promises.
-async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, BodyError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(BodyError::Broken)? {
-        if body.len() + chunk.len() > limit {
-            return Err(BodyError::TooLong);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// An error and its causes, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
-}
-
-/// The common reasons why a connection fails, in words that tell them apart.
-fn explain(error: &reqwest::Error, authority: &str) -> String {
-    let whole = chain(error);
-    let kind = find::<std::io::Error>(error).map(std::io::Error::kind);
-    if kind == Some(std::io::ErrorKind::ConnectionRefused) {
-        return format!(
-            "connection refused: nothing listens at {authority}; is the server running?"
-        );
-    }
-    if let Some(tls) = find::<rustls::Error>(error) {
-        return explain_tls(tls, authority);
-    }
-    if whole.contains("dns error") || whole.contains("failed to lookup") {
-        return format!("the name in {authority} cannot be resolved (DNS); is it spelled right?");
-    }
-    if error.is_timeout() {
-        return format!("{authority} did not accept a connection in time");
-    }
-    if error.is_connect() && whole.contains("tls handshake") {
-        return format!("TLS with {authority} failed: the server ended the handshake");
-    }
-    if error.is_connect() {
-        return format!("no connection to {authority}: {whole}");
-    }
-    format!("the connection to {authority} was lost before an answer came: {whole}")
-}
-
-/// The first error of a type in a chain of causes. An I/O error hides what it wraps from the chain.
-fn find<'a, E: std::error::Error + 'static>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> Option<&'a E> {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if let Some(found) = cause.downcast_ref() {
-            return Some(found);
-        }
-        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = match wrapped {
-            Some(wrapped) => Some(wrapped as _),
-            None => cause.source(),
-        };
-    }
-    None
-}
-
-fn explain_tls(error: &rustls::Error, authority: &str) -> String {
-    match error {
-        rustls::Error::InvalidCertificate(_) => {
-            format!("the TLS certificate of {authority} is not trusted: {error}")
-        }
-        rustls::Error::InvalidMessage(_) => {
-            format!("{authority} does not speak TLS; is its URL http:// rather than https://?")
-        }
-        _ => format!("TLS with {authority} failed: {error}"),
-    }
 }
