@@ -153,12 +153,13 @@ impl UpstreamError {
 pub struct Cause {
     text: Arc<str>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    is_permanent: bool,
 }
 
 impl Cause {
     /// A cause that is known in words only.
     pub(super) fn new(text: impl Into<Arc<str>>) -> Self {
-        Self { text: text.into(), source: None }
+        Self { text: text.into(), source: None, is_permanent: false }
     }
 
     /// A cause with the error that it explains. The text already tells what the error says.
@@ -166,7 +167,17 @@ impl Cause {
         text: impl Into<Arc<str>>,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
-        Self { text: text.into(), source: Some(Arc::new(source)) }
+        Self { text: text.into(), source: Some(Arc::new(source)), is_permanent: false }
+    }
+
+    /// Trying again changes nothing before somebody mends something.
+    pub(super) fn permanent(self) -> Self {
+        Self { is_permanent: true, ..self }
+    }
+
+    /// Whether it is of no use to try again.
+    pub(super) fn is_permanent(&self) -> bool {
+        self.is_permanent
     }
 }
 

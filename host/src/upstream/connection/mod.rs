@@ -209,10 +209,11 @@ impl Attempt {
                 (Err(Cause::new("the files upstream has no connection")), false)
             }
         };
+        // What fails before anything was sent is a matter of the settings or of this machine.
         let link = link.map_err(|cause| UpstreamError::Unavailable {
             server: settings.name.clone(),
             phase: Phase::Connect,
-            cause,
+            cause: cause.permanent(),
         })?;
         Ok(Self { link, inbox, is_process })
     }

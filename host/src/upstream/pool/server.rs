@@ -20,7 +20,7 @@ use crate::upstream::caller::Caller;
 use crate::upstream::catalog::Catalog;
 use crate::upstream::client::{CallContext, ClientHandler};
 use crate::upstream::connection::{Connection, Fault, Patience};
-use crate::upstream::error::UpstreamError;
+use crate::upstream::error::{Cause, UpstreamError};
 use crate::upstream::handshake::Era;
 use crate::upstream::health::{Health, Observation};
 use crate::upstream::settings::{Lifecycle, TransportSettings, UpstreamSettings};
@@ -186,11 +186,19 @@ impl Server {
                 open.map(|open| Used::Own { open: Some(Arc::new(open)), server: Arc::clone(self) })
             }
         };
-        // Nothing was sent yet.
         used.map_err(|error| match &error {
-            UpstreamError::Unavailable { .. } => Fault::NotDone { error, pause: None },
+            UpstreamError::Unavailable { phase, cause, .. } if self.may_come(*phase, cause) => {
+                Fault::NotDone { error, pause: None }
+            }
             _ => Fault::Final(error),
         })
+    }
+
+    /// Whether a server that could not be reached just now may be there in a moment.
+    fn may_come(&self, phase: Phase, cause: &Cause) -> bool {
+        // A program that started and then failed would do so again.
+        let starts = matches!(self.settings.transport, TransportSettings::Stdio { .. });
+        !cause.is_permanent() && !(starts && phase == Phase::Handshake)
     }
 
     /// Does something until it succeeds, or must not or cannot be tried again.

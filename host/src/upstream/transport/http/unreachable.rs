@@ -16,7 +16,10 @@ impl Endpoint {
         let text = explain(&error, &authority, self.proxy.as_deref());
         let text = self.redactor.clean(&text).into_owned();
         if error.is_connect() {
-            TransportError::Unreachable(Cause::with_source(text, error))
+            // A certificate does not become a better one by asking again.
+            let is_tls = find::<rustls::Error>(&error).is_some();
+            let cause = Cause::with_source(text, error);
+            TransportError::Unreachable(if is_tls { cause.permanent() } else { cause })
         } else {
             TransportError::Lost(Cause::with_source(text, error))
         }
