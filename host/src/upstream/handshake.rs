@@ -161,7 +161,10 @@ pub(super) async fn shake_hands(
 fn is_final(error: &TransportError) -> bool {
     matches!(
         error,
-        TransportError::Lost(_) | TransportError::Unreachable(_) | TransportError::Closed
+        TransportError::Lost(_)
+            | TransportError::Unreachable(_)
+            | TransportError::ConnectTimedOut(_)
+            | TransportError::Closed
     )
 }
 

@@ -46,7 +46,7 @@ impl Faults<'_> {
     /// What a failed request means.
     pub(super) fn judge(&self, phase: Phase, error: TransportError) -> Fault {
         let pause = match &error {
-            TransportError::Unreachable(_) => Some(None),
+            TransportError::Unreachable(_) | TransportError::ConnectTimedOut(_) => Some(None),
             TransportError::SessionLost(_) => Some(Some(Duration::ZERO)),
             TransportError::Busy { retry_after, .. } => Some(*retry_after),
             _ => None,
@@ -74,6 +74,9 @@ impl Faults<'_> {
             | TransportError::Http(cause)
             | TransportError::NoEndpoint(cause) => {
                 UpstreamError::Unavailable { server, phase, cause }
+            }
+            TransportError::ConnectTimedOut(after) => {
+                UpstreamError::TimedOut { server, phase: Phase::Connect, after, hint: None }
             }
             TransportError::WriteTimedOut(after) => {
                 UpstreamError::TimedOut { server, phase: Phase::Write, after, hint: None }

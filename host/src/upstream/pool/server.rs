@@ -19,11 +19,11 @@ use crate::tool::{Phase, ToolOutput};
 use crate::upstream::caller::Caller;
 use crate::upstream::catalog::Catalog;
 use crate::upstream::client::{CallContext, ClientHandler};
-use crate::upstream::connection::{Connection, Fault, Patience};
+use crate::upstream::connection::{self, Connection, Fault, Patience};
 use crate::upstream::error::{Cause, UpstreamError};
 use crate::upstream::handshake::Era;
 use crate::upstream::health::{Health, Observation};
-use crate::upstream::settings::{Lifecycle, TransportSettings, UpstreamSettings};
+use crate::upstream::settings::{Lifecycle, Timeouts, TransportSettings, UpstreamSettings};
 
 /// Lines without a connection that are kept for what is held against them.
 const MAX_EMPTY_LINES: usize = 1000;
@@ -111,7 +111,10 @@ impl Server {
         scope: &Scope,
     ) -> Result<Arc<Catalog>, UpstreamError> {
         let line = self.line(&scope.caller)?;
-        let catalog = self.with_retries(&line, None, None, || self.list(&line, scope)).await;
+        let Timeouts { connect, handshake, .. } = self.settings.timeouts;
+        let deadline = connection::deadline_after(connect + handshake.saturating_mul(2));
+        let list = || self.list(&line, scope);
+        let catalog = self.with_retries(&line, None, deadline, list).await;
         if let Ok(catalog) = &catalog {
             *lock(&self.catalog) = Some(Arc::clone(catalog));
         }
@@ -119,7 +122,7 @@ impl Server {
     }
 
     async fn list(self: &Arc<Self>, line: &Line, scope: &Scope) -> Result<Arc<Catalog>, Fault> {
-        let connection = self.connection(line, scope, true).await?;
+        let connection = self.connection(line, scope).await?;
         let held = Arc::new(connection);
         let worker = Arc::clone(&held);
         // In a worker: others wait for the same listing, so it has to go on whatever this caller
@@ -140,9 +143,8 @@ impl Server {
         call: &Call<'_>,
     ) -> Result<ToolOutput, UpstreamError> {
         let line = self.line(&scope.caller)?;
-        let deadline = Some((call.deadline, call.timeout));
-        self.with_retries(&line, Some(&call.tool.tool), deadline, || self.once(&line, scope, call))
-            .await
+        let once = || self.once(&line, scope, call);
+        self.with_retries(&line, Some(&call.tool.tool), call.deadline, once).await
     }
 
     async fn once(
@@ -152,7 +154,7 @@ impl Server {
         call: &Call<'_>,
     ) -> Result<ToolOutput, Fault> {
         let connection =
-            tokio::time::timeout_at(call.deadline, self.connection(line, scope, false))
+            tokio::time::timeout_at(call.deadline, self.connection(line, scope))
                 .await
                 .unwrap_or_else(|_| {
                     let error = UpstreamError::TimedOut {
@@ -173,14 +175,10 @@ impl Server {
         self: &Arc<Self>,
         line: &Line,
         scope: &Scope,
-        lists: bool,
     ) -> Result<Used, Fault> {
         let used = match self.settings.lifecycle {
             Lifecycle::Pooled => line.link.lease().await.map(Used::Lease),
             Lifecycle::OnDemand => scope.link(self, &line.link).lease().await.map(Used::Lease),
-            // A list would be of no use to a connection that is thrown away; the pooled one is
-            // closed when it is idle.
-            Lifecycle::Fresh if lists => line.link.lease().await.map(Used::Lease),
             Lifecycle::Fresh => {
                 let open = line.link.open_new(self).await;
                 open.map(|open| Used::Own { open: Some(Arc::new(open)), server: Arc::clone(self) })
@@ -188,6 +186,9 @@ impl Server {
         };
         used.map_err(|error| match &error {
             UpstreamError::Unavailable { phase, cause, .. } if self.may_come(*phase, cause) => {
+                Fault::NotDone { error, pause: None }
+            }
+            UpstreamError::TimedOut { phase: Phase::Connect, .. } => {
                 Fault::NotDone { error, pause: None }
             }
             _ => Fault::Final(error),
@@ -206,7 +207,7 @@ impl Server {
         &self,
         line: &Arc<Line>,
         tool: Option<&Arc<str>>,
-        deadline: Option<(Instant, Duration)>,
+        deadline: Instant,
         mut work: impl FnMut() -> F,
     ) -> Result<T, UpstreamError>
     where
@@ -235,7 +236,7 @@ impl Server {
                 }
                 Fault::Ambiguous(_) | Fault::Final(_) => return Err(fault.into_error()),
             };
-            let too_late = deadline.is_some_and(|(end, _)| Instant::now() + pause >= end);
+            let too_late = Instant::now() + pause >= deadline;
             if attempt >= retry.attempts || too_late || pause > retry.cap {
                 return Err(fault.into_error());
             }
@@ -269,7 +270,13 @@ impl Server {
         let outcome = asked.await;
         match &outcome {
             Ok(()) => lock(&line.breaker).succeed(),
-            Err(error) => tracing::debug!(server = %self.settings.name, %error, "a probe failed"),
+            Err(error) => {
+                tracing::debug!(server = %self.settings.name, %error, "a probe failed");
+                if Blame::of(error) != Blame::Nobody {
+                    let text = error.to_string();
+                    lock(&line.breaker).fail(&self.settings.breaker, StdInstant::now(), &text);
+                }
+            }
         }
         self.observe(&line, outcome.as_ref().err());
         Some(outcome)
@@ -374,6 +381,11 @@ impl Server {
     /// Nobody uses some connection any more: closes those that are too many, and sees to it that
     /// the others are closed in time.
     pub(super) fn became_idle(self: &Arc<Self>) {
+        let watched = lock(&self.reaper).as_ref().is_some_and(|reaper| !reaper.is_finished());
+        let few = self.open_connections() <= self.settings.connections.max_idle;
+        if few && (watched || self.settings.timeouts.idle.is_none()) {
+            return;
+        }
         let idle = self.idle_links();
         let too_many = idle.len().saturating_sub(self.settings.connections.max_idle);
         for (_, link) in idle.iter().take(too_many) {
@@ -532,17 +544,22 @@ impl Pass {
         }
         self.done = true;
         let (now, text) = (StdInstant::now(), error.to_string());
-        if blame == Blame::Server {
-            lock(&self.line.breaker).fail(settings, now, &text);
-            server.observe(&self.line, Some(error));
-            self.give_up_tool();
-        } else {
-            // It is there.
-            lock(&self.line.breaker).succeed();
-            server.observe(&self.line, None);
+        match blame {
+            Blame::Nobody => {}
+            Blame::Server => {
+                lock(&self.line.breaker).fail(settings, now, &text);
+                server.observe(&self.line, Some(error));
+                self.give_up_tool();
+            }
+            // Whether the server is there remains to be seen.
+            Blame::Silence => lock(&self.line.breaker).give_up(),
+            Blame::Tool | Blame::Arguments => {
+                lock(&self.line.breaker).succeed();
+                server.observe(&self.line, None);
+            }
         }
         match (&self.tool, blame) {
-            (Some(tool), Blame::Tool) => {
+            (Some(tool), Blame::Tool | Blame::Silence) => {
                 let mut tools = lock(&self.line.tools);
                 tools.entry(Arc::clone(tool)).or_default().fail(settings, now, &text);
             }
@@ -576,6 +593,8 @@ enum Blame {
     Nobody,
     /// The server cannot be used.
     Server,
+    /// This tool gives no answer, and perhaps the whole server does not.
+    Silence,
     /// The server is there; this tool of it does not do its work.
     Tool,
     /// The server is there, and refused what it was asked.
@@ -589,7 +608,7 @@ impl Blame {
         match error {
             UpstreamError::Unavailable { .. } => Self::Server,
             UpstreamError::TimedOut { phase, .. } => match phase {
-                Phase::Call | Phase::Read | Phase::Queue => Self::Tool,
+                Phase::Call | Phase::Read | Phase::Queue => Self::Silence,
                 Phase::Pool => Self::Nobody,
                 _ => Self::Server,
             },

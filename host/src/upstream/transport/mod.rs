@@ -37,6 +37,8 @@ pub(super) enum TransportError {
     Answer(AnswerFault),
     /// No connection could be made, so nothing was sent.
     Unreachable(Cause),
+    /// The same, because nobody accepted it in this time.
+    ConnectTimedOut(Duration),
     /// The connection is gone; the cause says how. The request may have been read.
     Lost(Cause),
     /// The server does not know our MCP session any more, so it did not look at the request. The
