@@ -153,29 +153,24 @@ impl Server {
         scope: &Scope,
         call: &Call<'_>,
     ) -> Result<ToolOutput, Fault> {
-        let connection =
-            tokio::time::timeout_at(call.deadline, self.connection(line, scope))
-                .await
-                .unwrap_or_else(|_| {
-                    let error = UpstreamError::TimedOut {
-                        server: self.settings.name.clone(),
-                        phase: line.link.phase(),
-                        after: call.timeout,
-                        hint: None,
-                    };
-                    Err(Fault::Final(error))
-                })?;
+        let connection = tokio::time::timeout_at(call.deadline, self.connection(line, scope))
+            .await
+            .unwrap_or_else(|_| {
+                let error = UpstreamError::TimedOut {
+                    server: self.settings.name.clone(),
+                    phase: line.link.phase(),
+                    after: call.timeout,
+                    hint: None,
+                };
+                Err(Fault::Final(error))
+            })?;
         let patience =
             Patience { deadline: call.deadline, total: call.timeout, phase: Phase::Call };
         connection.get().call(&call.tool.tool, call.arguments, call.context, patience).await
     }
 
     /// A connection as the server's lifecycle says.
-    async fn connection(
-        self: &Arc<Self>,
-        line: &Line,
-        scope: &Scope,
-    ) -> Result<Used, Fault> {
+    async fn connection(self: &Arc<Self>, line: &Line, scope: &Scope) -> Result<Used, Fault> {
         let used = match self.settings.lifecycle {
             Lifecycle::Pooled => line.link.lease().await.map(Used::Lease),
             Lifecycle::OnDemand => scope.link(self, &line.link).lease().await.map(Used::Lease),

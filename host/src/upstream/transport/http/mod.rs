@@ -41,6 +41,7 @@ pub(super) struct Endpoint {
     proxy: Option<String>,
     /// The configured headers.
     headers: HeaderMap,
+    connect_timeout: Duration,
     write_timeout: Duration,
     redactor: Arc<Redactor>,
 }
@@ -77,8 +78,8 @@ impl Endpoint {
         }
         let (client, proxy) = client::build(settings, http, &url)?;
         let headers = header_map(&http.headers)?;
-        let write_timeout = settings.timeouts.write;
-        Ok(Self { client, url, proxy, headers, write_timeout, redactor })
+        let (connect_timeout, write_timeout) = (settings.timeouts.connect, settings.timeouts.write);
+        Ok(Self { client, url, proxy, headers, connect_timeout, write_timeout, redactor })
     }
 
     pub(super) fn url(&self) -> &Url {

@@ -15,7 +15,9 @@ impl Endpoint {
         };
         let text = explain(&error, &authority, self.proxy.as_deref());
         let text = self.redactor.clean(&text).into_owned();
-        if error.is_connect() {
+        if error.is_connect() && error.is_timeout() {
+            TransportError::ConnectTimedOut(self.connect_timeout)
+        } else if error.is_connect() {
             // A certificate does not become a better one by asking again.
             let is_tls = find::<rustls::Error>(&error).is_some();
             let cause = Cause::with_source(text, error);
