@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 /// A language for which there is a runtime.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, schemars::JsonSchema, PartialEq, Eq, Hash)]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
     /// Python: CPython 3.14.

@@ -3,6 +3,8 @@
 //! Only `main` reads the process's environment. Everything else is given a [`Lookup`], so that
 //! tests bring their own.
 
+use super::template::{Part, parts};
+
 /// Path of the configuration file, where no `--config` is given.
 pub const TOOLCELL_CONFIG: &str = "TOOLCELL_CONFIG";
 
@@ -39,9 +41,12 @@ pub enum ExpandError {
     /// What stands inside of the braces is no variable's name.
     #[error("what stands between `${{` and `}}` is not the name of an environment variable")]
     NotAName,
-    /// `${caller.…}`.
-    #[error("`${{caller.…}}` is not built yet")]
-    Caller,
+    /// `${caller.…}` other than the two that there are.
+    #[error("of the caller there are only `${{caller.token}}` and `${{caller.id}}`")]
+    UnknownOfCaller,
+    /// Something else than a variable, where only variables are replaced.
+    #[error("only environment variables have a value here")]
+    NotAVariable,
 }
 
 /// Replaces `${NAME}` by the value of a variable and `${NAME:-default}` by its value or, if it is
@@ -58,37 +63,21 @@ pub enum ExpandError {
 /// # Errors
 /// A variable is unset, or a `${` begins something else than a variable.
 pub fn expand(template: &str, lookup: &Lookup<'_>) -> Result<String, ExpandError> {
-    let mut text = String::with_capacity(template.len());
-    let mut rest = template;
-    while let Some(start) = rest.find("${") {
-        let (before, from) = rest.split_at(start);
-        if let Some(before) = before.strip_suffix('$') {
-            text.push_str(before);
-            text.push_str("${");
-            rest = &from[2..];
-            continue;
-        }
-        text.push_str(before);
-        let (inner, after) = from[2..].split_once('}').ok_or(ExpandError::Unclosed)?;
-        text.push_str(&variable(inner, lookup)?);
-        rest = after;
-    }
-    text.push_str(rest);
-    Ok(text)
+    let parts = parts(template)?;
+    let values = parts.into_iter().map(|part| match part {
+        Part::Text(text) => Ok(text.to_owned()),
+        Part::Variable { name, default } => variable(name, default, lookup),
+        _ => Err(ExpandError::NotAVariable),
+    });
+    values.collect()
 }
 
-fn variable(inner: &str, lookup: &Lookup<'_>) -> Result<String, ExpandError> {
-    let (name, default) = match inner.split_once(":-") {
-        Some((name, default)) => (name, Some(default)),
-        None => (inner, None),
-    };
-    if name.starts_with("caller.") {
-        return Err(ExpandError::Caller);
-    }
-    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    if !starts_well || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        return Err(ExpandError::NotAName);
-    }
+/// The value of a variable.
+pub(super) fn variable(
+    name: &str,
+    default: Option<&str>,
+    lookup: &Lookup<'_>,
+) -> Result<String, ExpandError> {
     match (lookup(name), default) {
         (Some(value), None) => Ok(value),
         (Some(value), Some(_)) if !value.is_empty() => Ok(value),
@@ -141,7 +130,9 @@ mod tests {
         check("${}", ExpandError::NotAName);
         check("${1A}", ExpandError::NotAName);
         check("${input:key}", ExpandError::NotAName);
-        check("${caller.token}", ExpandError::Caller);
+        check("${caller.name}", ExpandError::UnknownOfCaller);
+        check("${caller.token}", ExpandError::NotAVariable);
+        check("${file:x}", ExpandError::NotAVariable);
     }
 
     proptest! {

@@ -16,16 +16,18 @@ use serde_json::value::RawValue;
 
 use super::error::{KeyPath, Notice, Place, Position, Problem};
 use super::findings::{Findings, listed};
-use super::servers::{self, Surroundings};
-use super::written::{Template, WrittenServer};
+use super::load::FoundServer;
+use super::resolved::ServerSource;
+use super::servers;
+use super::surroundings::Surroundings;
+use super::written::{Template, WrittenServer, WrittenTransport};
 use crate::ids::UpstreamName;
-use crate::upstream::settings::UpstreamSettings;
 
 /// What a file of JSON came to.
 #[derive(Default)]
 pub(super) struct Imported {
     /// The servers, each with its place.
-    pub(super) servers: Vec<(UpstreamSettings, Place)>,
+    pub(super) servers: Vec<FoundServer>,
     /// Names of those that were left out.
     pub(super) skipped: Vec<String>,
     pub(super) problems: Vec<Problem>,
@@ -63,7 +65,7 @@ pub(super) fn import(file: &Path, text: &str, surroundings: &Surroundings<'_>) -
 struct Import<'a> {
     surroundings: &'a Surroundings<'a>,
     findings: Findings<'a>,
-    servers: Vec<(UpstreamSettings, Place)>,
+    servers: Vec<FoundServer>,
     skipped: Vec<String>,
 }
 
@@ -144,10 +146,6 @@ impl Import<'_> {
         let Some(name) = self.name(name, path) else { return };
         let left_out = if entry.disabled {
             Some("it is disabled there, so it is left out".to_owned())
-        } else if entry.transport == Transport::Sse {
-            let text = "the legacy SSE transport is not built yet: use streamable-http; \
-                        the server is left out";
-            Some(text.to_owned())
         } else {
             None
         };
@@ -173,7 +171,9 @@ impl Import<'_> {
         let settings =
             servers::resolve(&name, &written, path, self.surroundings, &mut self.findings);
         if let Some(settings) = settings {
-            self.servers.push((settings, self.findings.place(path)));
+            let place = self.findings.place(path);
+            let source = ServerSource { place, written: written.into() };
+            self.servers.push(FoundServer { settings, source });
         }
     }
 
@@ -191,18 +191,10 @@ impl Import<'_> {
     }
 }
 
-#[derive(Default, PartialEq, Eq)]
-enum Transport {
-    #[default]
-    Unsaid,
-    Sse,
-}
-
 /// One server as other hosts write it, as we would write it.
 #[derive(Default)]
 struct Entry {
     written: WrittenServer,
-    transport: Transport,
     disabled: bool,
     ignored: Vec<String>,
 }
@@ -235,7 +227,7 @@ impl Entry {
                     written.headers =
                         headers.and_then(|headers| table(headers, &path.key("headers"), findings));
                 }
-                "type" | "transport" => entry.transport = transport(value, &path, findings),
+                "type" | "transport" => written.transport = transport(value, &path, findings),
                 "disabled" => entry.disabled |= value == &Value::Bool(true),
                 "enabled" => entry.disabled |= value == &Value::Bool(false),
                 "server_name" | "serverName" | "name" | "description" | "icon" => {}
@@ -246,16 +238,22 @@ impl Entry {
     }
 }
 
-fn transport(value: &Value, path: &KeyPath, findings: &mut Findings<'_>) -> Transport {
+fn transport(
+    value: &Value,
+    path: &KeyPath,
+    findings: &mut Findings<'_>,
+) -> Option<WrittenTransport> {
     let word = value.as_str().unwrap_or_default();
     match word.to_ascii_lowercase().replace(['_', '-'], "").as_str() {
-        // `command` or `url` say it as well.
-        "stdio" | "local" | "http" | "streamablehttp" | "remote" => Transport::Unsaid,
-        "sse" => Transport::Sse,
+        "stdio" | "local" => Some(WrittenTransport::Stdio),
+        "http" | "streamablehttp" => Some(WrittenTransport::StreamableHttp),
+        "sse" => Some(WrittenTransport::Sse),
+        // `url` says it as well.
+        "remote" => None,
         _ => {
             let way_out = "there are stdio, streamable-http (or http) and sse";
             findings.problem_with(path, "the transport is unknown", way_out);
-            Transport::Unsaid
+            None
         }
     }
 }

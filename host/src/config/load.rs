@@ -13,17 +13,17 @@ use super::json::{self, Imported};
 use super::monitor::{self, MonitorSettings};
 use super::node::{Misfit, MisfitKind};
 use super::profiles::{self, Profiles, ServerNames};
-use super::resolved::Config;
-use super::servers::{self, Surroundings};
-use super::written::{Template, WrittenConfig};
+use super::providers::Providers;
+use super::resolved::{Config, ServerSource};
+use super::servers;
+use super::surroundings::{Origin, Surroundings};
+use super::written::{Template, WrittenConfig, WrittenHints, WrittenServer};
+use crate::ids::ToolName;
 use crate::stubs::identifiers::identifier;
 use crate::upstream::settings::UpstreamSettings;
 
 /// The largest configuration file that is read.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
-
-/// Keys of `[servers.NAME]` that the design names and that are still to be built.
-const NOT_BUILT: [&str; 4] = ["idle_timeout", "lifecycle", "max_connections", "retry"];
 
 /// Reads the configuration: `explicit` (the file of `--config`) if there is one, else the file
 /// that the environment names, else `toolcell.toml` in `cwd`, else none, which is no mistake.
@@ -36,13 +36,34 @@ pub fn load(
     cwd: &Path,
     lookup: &Lookup<'_>,
 ) -> Result<Config, ConfigError> {
+    load_watched(explicit, cwd, lookup).0
+}
+
+/// As [`load`], with all files that the result depends on, whether there is one or not.
+pub(super) fn load_watched(
+    explicit: Option<&Path>,
+    cwd: &Path,
+    lookup: &Lookup<'_>,
+) -> (Result<Config, ConfigError>, Vec<PathBuf>) {
+    let providers = Providers::default();
+    let result = load_with(explicit, cwd, lookup, &providers);
+    (result, providers.into_files())
+}
+
+fn load_with(
+    explicit: Option<&Path>,
+    cwd: &Path,
+    lookup: &Lookup<'_>,
+    providers: &Providers,
+) -> Result<Config, ConfigError> {
     let named = explicit.map(Path::to_owned).or_else(|| {
         let named = lookup(TOOLCELL_CONFIG).filter(|path| !path.is_empty());
         named.map(PathBuf::from)
     });
-    let mut loading = Loading::new(cwd, lookup);
+    let mut loading = Loading::new(cwd, lookup, providers);
     let is_named = named.is_some();
     let path = cwd.join(named.unwrap_or_else(|| "toolcell.toml".into()));
+    providers.note_file(&path);
     if !is_named && !path.exists() {
         loading.mention_foreign_file();
         return loading.finish(&WrittenConfig::default(), None);
@@ -66,11 +87,18 @@ pub fn load(
     }
 }
 
+/// A server, as it is used and as it stands in a file.
+pub(super) struct FoundServer {
+    pub(super) settings: UpstreamSettings,
+    pub(super) source: ServerSource,
+}
+
 /// What was found so far.
 struct Loading<'a> {
     cwd: &'a Path,
     lookup: &'a Lookup<'a>,
-    servers: Vec<(UpstreamSettings, Place)>,
+    providers: &'a Providers,
+    servers: Vec<FoundServer>,
     skipped: Vec<String>,
     monitor: MonitorSettings,
     sources: Vec<PathBuf>,
@@ -79,10 +107,11 @@ struct Loading<'a> {
 }
 
 impl<'a> Loading<'a> {
-    fn new(cwd: &'a Path, lookup: &'a Lookup<'a>) -> Self {
+    fn new(cwd: &'a Path, lookup: &'a Lookup<'a>, providers: &'a Providers) -> Self {
         Self {
             cwd,
             lookup,
+            providers,
             servers: Vec::new(),
             skipped: Vec::new(),
             monitor: MonitorSettings::default(),
@@ -116,21 +145,33 @@ impl<'a> Loading<'a> {
             }
         };
         let mut findings = Findings::new(&shown, |path| document.position(path));
-        let (written, misfits) = document.read::<WrittenConfig>();
+        let (mut written, misfits) = document.read::<WrittenConfig>();
         for (path, misfit) in &misfits {
             report_misfit(path, misfit, &mut findings);
         }
-        let folder = path.parent().unwrap_or(self.cwd);
-        let surroundings = Surroundings { folder, lookup: self.lookup };
+        let folder = path.parent().unwrap_or(self.cwd).to_owned();
+        let surroundings = self.surroundings(&folder, Origin::Own);
         let servers_path = KeyPath::of(["servers"]);
-        for (name, server) in &written.servers {
-            let path = servers_path.key(name);
-            let settings = servers::resolve(name, server, &path, &surroundings, &mut findings);
+        surroundings.providers.prepare(|| {
+            let mut unused = Findings::new(&shown, |_| None);
+            for (name, server) in &written.servers {
+                let path = servers_path.key(name);
+                servers::resolve(name, server, &path, &surroundings, &mut unused);
+            }
+            monitor::resolve(&written.monitor, &surroundings, &mut unused);
+        });
+        self.monitor = monitor::resolve(&written.monitor, &surroundings, &mut findings);
+        let surroundings = self.surroundings(&folder, Origin::Own);
+        for (name, server) in std::mem::take(&mut written.servers) {
+            let path = servers_path.key(&name);
+            let settings = servers::resolve(&name, &server, &path, &surroundings, &mut findings);
             if let Some(settings) = settings {
-                self.servers.push((settings, findings.place(&path)));
+                let place = findings.place(&path);
+                let source = ServerSource { place, written: server.into() };
+                self.servers.push(FoundServer { settings, source });
             } else {
                 // It has problems of its own; patterns that name it are right all the same.
-                self.skipped.push(name.clone());
+                self.skipped.push(name);
             }
         }
         let included = written.mcp_config.iter().map(|file| (KeyPath::of(["mcp_config"]), file));
@@ -140,8 +181,20 @@ impl<'a> Loading<'a> {
         for (path, file) in included.chain(more) {
             self.include(file, &path, &surroundings, &mut findings);
         }
-        self.monitor = monitor::resolve(&written.monitor, &surroundings, &mut findings);
         self.finish(&written, Some(findings))
+    }
+
+    fn surroundings<'f>(&self, folder: &'f Path, origin: Origin) -> Surroundings<'f>
+    where
+        'a: 'f,
+    {
+        Surroundings {
+            folder,
+            lookup: self.lookup,
+            origin,
+            providers: self.providers,
+            probe_interval: Some(self.monitor.interval),
+        }
     }
 
     fn include(
@@ -152,6 +205,7 @@ impl<'a> Loading<'a> {
         findings: &mut Findings<'_>,
     ) {
         let Some(file) = surroundings.path(file, path, findings) else { return };
+        self.providers.note_file(&file);
         match read(&file) {
             Ok(text) => {
                 self.sources.push(file.clone());
@@ -170,7 +224,7 @@ impl<'a> Loading<'a> {
 
     fn json(&mut self, path: &Path, text: &str) {
         let folder = path.parent().unwrap_or(self.cwd);
-        let surroundings = Surroundings { folder, lookup: self.lookup };
+        let surroundings = self.surroundings(folder, Origin::Foreign);
         let shown = self.shown(path).to_owned();
         let Imported { servers, skipped, problems, notices } =
             json::import(&shown, text, &surroundings);
@@ -188,11 +242,14 @@ impl<'a> Loading<'a> {
     ) -> Result<Config, ConfigError> {
         let mut findings = findings.unwrap_or_else(|| Findings::new(Path::new(""), |_| None));
         let servers = ServerNames {
-            configured: self.servers.iter().map(|(server, _)| server.name.as_str()).collect(),
+            configured: self.servers.iter().map(|server| server.settings.name.as_str()).collect(),
             skipped: self.skipped.iter().map(String::as_str).collect(),
         };
         let (profiles, default_profile): Profiles =
             profiles::resolve(written, &servers, &mut findings);
+        for server in &self.servers {
+            check_fallbacks(&server.source, &servers, &mut findings);
+        }
         self.compare_names();
         findings
             .problems
@@ -200,8 +257,11 @@ impl<'a> Loading<'a> {
         findings.problems.append(&mut self.problems);
         Problems::check(findings.problems)?;
         findings.notices.append(&mut self.notices);
+        let servers = self.servers.into_iter().map(|server| (server.settings, server.source));
+        let (servers, server_sources) = servers.unzip();
         Ok(Config {
-            servers: self.servers.into_iter().map(|(server, _)| server).collect(),
+            servers,
+            server_sources,
             profiles,
             default_profile,
             monitor: self.monitor,
@@ -214,8 +274,8 @@ impl<'a> Loading<'a> {
     fn compare_names(&mut self) {
         let mut names: HashMap<&str, &Place> = HashMap::new();
         let mut identifiers: HashMap<String, &str> = HashMap::new();
-        for (server, place) in &self.servers {
-            let name = server.name.as_str();
+        for FoundServer { settings, source } in &self.servers {
+            let (name, place) = (settings.name.as_str(), &source.place);
             if let Some(first) = names.get(name) {
                 let cause = format!("a second server is called `{name}`; the first is {first}");
                 let way_out = Some("rename or remove one of the two".to_owned());
@@ -240,6 +300,25 @@ impl<'a> Loading<'a> {
     }
 }
 
+/// A tool to use instead must be one of a server that there is.
+fn check_fallbacks(source: &ServerSource, servers: &ServerNames<'_>, findings: &mut Findings<'_>) {
+    let WrittenServer { hints, tools, .. } = &*source.written;
+    let path = &source.place.path;
+    let of_tools = tools.iter().flatten().filter_map(|(name, tool)| {
+        Some((path.key("tools").key(name).key("hints"), tool.hints.as_ref()?))
+    });
+    let of_server = hints.iter().map(|hints| (path.key("hints"), hints));
+    for (path, WrittenHints { fallback, .. }) in of_server.chain(of_tools) {
+        let Some(tool) = fallback.as_deref().and_then(ToolName::parse) else { continue };
+        let names = servers.configured.iter().chain(&servers.skipped).copied();
+        let server = tool.upstream.as_str();
+        if !names.clone().any(|name| name == server) {
+            let cause = format!("no server is called `{server}`");
+            findings.problem_with(&path.key("fallback"), cause, suggestion(server, names));
+        }
+    }
+}
+
 fn report_misfit(path: &KeyPath, misfit: &Misfit, findings: &mut Findings<'_>) {
     match &misfit.kind {
         MisfitKind::Other(cause) => findings.problem(path, cause),
@@ -253,11 +332,6 @@ fn report_misfit(path: &KeyPath, misfit: &Misfit, findings: &mut Findings<'_>) {
                 return;
             };
             let table = KeyPath(table.to_vec());
-            let is_server = matches!(&table.0[..], [Step::Key(first), _] if first == "servers");
-            if is_server && NOT_BUILT.contains(&key.as_str()) {
-                findings.problem_with(path, format!("`{key}` is not built yet"), "remove it");
-                return;
-            }
             let place = if table.0.is_empty() { String::new() } else { format!(" in {table}") };
             let cause = format!("unknown key `{}`{place}", key.escape_debug());
             findings.problem_with(path, cause, suggestion(key, known.iter().copied()));
@@ -281,7 +355,3 @@ fn read(path: &Path) -> Result<String, Unread> {
     }
     String::from_utf8(bytes).map_err(|_| Unread::Problem("the file is not UTF-8 text".to_owned()))
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

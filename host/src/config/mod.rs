@@ -21,8 +21,12 @@ mod monitor;
 mod node;
 mod overrides;
 mod profiles;
+mod providers;
 mod resolved;
 mod servers;
+mod surroundings;
+mod template;
+mod tuning;
 pub mod units;
 pub mod written;
 
@@ -31,4 +35,7 @@ pub use limits::{InvalidLimit, LIMIT_NAMES, MIN_PYTHON_MEMORY_BYTES, set_limit};
 pub use load::{MAX_FILE_BYTES, load};
 pub use monitor::MonitorSettings;
 pub use overrides::{InvalidOverride, Overrides};
-pub use resolved::{Config, InvalidProfileName, NoProfile, Profile, ProfileName};
+pub use resolved::{Config, InvalidProfileName, NoProfile, Profile, ProfileName, ServerSource};
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::error::KeyPath;
 use super::findings::Findings;
 use super::limits::server_duration;
-use super::servers::{Surroundings, is_http_url};
+use super::servers::is_http_url;
+use super::surroundings::Surroundings;
 use super::written::{Template, WrittenMonitor};
 use crate::upstream::settings::{Secret, UpstreamSettings};
 
@@ -58,7 +59,7 @@ pub(super) fn resolve(
     ];
     for (key, written, setting) in durations {
         let Some(text) = written else { continue };
-        if let Some(duration) = findings.check(&path.key(key), server_duration(text)) {
+        if let Some(duration) = findings.check(&path.key(key), server_duration(&text.0)) {
             *setting = duration;
         }
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::error::Notice;
+use super::error::{Notice, Place};
 use super::findings::{listed, suggestion};
 use super::monitor::MonitorSettings;
+use super::written::WrittenServer;
 use crate::grants::Policy;
 use crate::language::Language;
 use crate::limits::Limits;
@@ -19,6 +20,8 @@ use crate::upstream::settings::UpstreamSettings;
 pub struct Config {
     /// The servers, in the order of the files. Their names differ.
     pub servers: Vec<UpstreamSettings>,
+    /// Where each of them stands, in the same order.
+    pub server_sources: Vec<ServerSource>,
     /// The profiles by name, in the order of the file; at least one.
     pub profiles: IndexMap<ProfileName, Profile>,
     /// The profile of runs that name none.
@@ -29,6 +32,15 @@ pub struct Config {
     pub sources: Vec<PathBuf>,
     /// What the operator should know.
     pub notices: Vec<Notice>,
+}
+
+/// Where a server stands, and in which words.
+#[derive(Clone, Debug)]
+pub struct ServerSource {
+    /// Where.
+    pub place: Place,
+    /// The words, with `${NAME}` as it is written.
+    pub written: Arc<WrittenServer>,
 }
 
 /// Names a profile: `[A-Za-z0-9_-]{1,64}`, so that it can stand in a URL.
@@ -139,6 +151,7 @@ impl Default for Config {
         let profile = Profile::granting_everything(Limits::default());
         Self {
             servers: Vec::new(),
+            server_sources: Vec::new(),
             default_profile: Some(profile.name.clone()),
             profiles: IndexMap::from([(profile.name.clone(), profile)]),
             monitor: MonitorSettings::default(),

@@ -1,74 +1,22 @@
 //! One server as written becomes [`UpstreamSettings`].
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use http::{HeaderName, HeaderValue, Uri};
 use indexmap::IndexMap;
 
-use super::env::{ExpandError, Lookup, expand};
 use super::error::KeyPath;
 use super::findings::Findings;
-use super::limits::server_duration;
-use super::written::{Template, WrittenRoot, WrittenServer, WrittenTransport};
+use super::surroundings::Surroundings;
+use super::tuning;
+use super::written::{
+    Template, WrittenAuth, WrittenGrant, WrittenRoot, WrittenServer, WrittenTransport,
+};
 use crate::ids::UpstreamName;
 use crate::upstream::settings::{
-    FilesRoot, HttpSettings, Secret, TransportSettings, UpstreamSettings,
+    AuthGrant, AuthSettings, FilesRoot, HttpFlavour, HttpSettings, Secret, SecretPart,
+    TransportSettings, UpstreamSettings,
 };
-
-/// What the values of a file refer to.
-pub(super) struct Surroundings<'a> {
-    /// The folder of the file: relative paths start here.
-    pub(super) folder: &'a Path,
-    /// The environment.
-    pub(super) lookup: &'a Lookup<'a>,
-}
-
-impl Surroundings<'_> {
-    /// The text with its variables replaced.
-    pub(super) fn text(
-        &self,
-        template: &Template,
-        path: &KeyPath,
-        findings: &mut Findings<'_>,
-    ) -> Option<String> {
-        match expand(&template.0, self.lookup) {
-            Ok(text) => return Some(text),
-            Err(error) => match &error {
-                ExpandError::Unset { name } => {
-                    let way_out = format!("set it, or write a default: ${{{name}:-…}}");
-                    findings.problem_with(path, error, way_out);
-                }
-                ExpandError::Unclosed | ExpandError::NotAName => {
-                    let way_out = "write ${NAME} or ${NAME:-default}, and $${ for ${ itself";
-                    findings.problem_with(path, error, way_out);
-                }
-                ExpandError::Caller => findings.problem(path, error),
-            },
-        }
-        None
-    }
-
-    /// The path with its variables replaced, from the file's folder.
-    pub(super) fn path(
-        &self,
-        template: &Template,
-        path: &KeyPath,
-        findings: &mut Findings<'_>,
-    ) -> Option<PathBuf> {
-        let text = self.text(template, path, findings)?;
-        if text.is_empty() {
-            findings.problem(path, "the path is empty");
-            return None;
-        }
-        if text == "~" || text.starts_with("~/") {
-            let cause = "`~` is not replaced in paths";
-            findings.problem_with(path, cause, "write ${HOME} for the home directory");
-            return None;
-        }
-        Some(self.folder.join(text).components().collect())
-    }
-}
 
 /// Checks one server and puts its settings together.
 pub(super) fn resolve(
@@ -79,20 +27,17 @@ pub(super) fn resolve(
     findings: &mut Findings<'_>,
 ) -> Option<UpstreamSettings> {
     let name = findings.check(path, UpstreamName::try_new(name));
-    let mut timeout = |key: &str, text: &Option<String>| {
-        let text = text.as_deref()?;
-        findings.check(&path.key(key), server_duration(text))
-    };
-    let connect_timeout = timeout("connect_timeout", &written.connect_timeout);
-    let call_timeout = timeout("call_timeout", &written.call_timeout);
     let transport = transport(written, path, surroundings, findings);
-    let mut settings = UpstreamSettings::new(name?, transport?);
-    if let Some(connect_timeout) = connect_timeout {
-        settings.timeouts.connect = connect_timeout;
-        settings.timeouts.handshake = connect_timeout;
-    }
-    settings.timeouts.call = call_timeout;
-    Some(settings)
+    // Without a transport the rest is checked all the same.
+    let nowhere = TransportSettings::Files { roots: Vec::new() };
+    let is_whole = name.is_some() && transport.is_some();
+    let name = match name {
+        Some(name) => name,
+        None => UpstreamName::try_new("unnamed").ok()?,
+    };
+    let mut settings = UpstreamSettings::new(name, transport.unwrap_or(nowhere));
+    tuning::apply(&mut settings, written, path, surroundings, findings);
+    is_whole.then_some(settings)
 }
 
 /// The three kinds of servers, by the key that makes them so.
@@ -133,7 +78,7 @@ fn transport(
         } else {
             // The key that says it could not be read; the others are checked all the same.
             stdio(written, path, surroundings, findings);
-            streamable_http(written, path, surroundings, findings);
+            over_http(written, path, surroundings, findings);
         }
         return None;
     };
@@ -146,7 +91,7 @@ fn transport(
     refuse_foreign_transport(kind, written.transport, &path.key("transport"), findings);
     match kind {
         Kind::Command => stdio(written, path, surroundings, findings),
-        Kind::Url => streamable_http(written, path, surroundings, findings),
+        Kind::Url => over_http(written, path, surroundings, findings),
         Kind::Builtin => files(written, path, surroundings, findings),
     }
 }
@@ -160,8 +105,12 @@ fn refuse_foreign_keys(
     let keys = [
         ("args", Kind::Command, written.args.is_some()),
         ("env", Kind::Command, written.env.is_some()),
+        ("env_file", Kind::Command, written.env_file.is_some()),
         ("cwd", Kind::Command, written.cwd.is_some()),
         ("headers", Kind::Url, written.headers.is_some()),
+        ("proxy", Kind::Url, written.proxy.is_some()),
+        ("ca_file", Kind::Url, written.ca_file.is_some()),
+        ("auth", Kind::Url, written.auth.is_some()),
         ("roots", Kind::Builtin, written.roots.is_some()),
     ];
     for (key, owner, is_there) in keys {
@@ -183,17 +132,13 @@ fn refuse_foreign_transport(
     match (kind, transport) {
         (_, None)
         | (Kind::Command, Some(WrittenTransport::Stdio))
-        | (Kind::Url, Some(WrittenTransport::StreamableHttp)) => {}
-        (Kind::Url, Some(WrittenTransport::Sse)) => {
-            let cause = "the legacy SSE transport is not built yet";
-            findings.problem_with(path, cause, "use streamable-http");
-        }
+        | (Kind::Url, Some(WrittenTransport::StreamableHttp | WrittenTransport::Sse)) => {}
         (Kind::Command, Some(_)) => {
             findings.problem_with(path, "a server with `command` speaks stdio", "remove it");
         }
         (Kind::Url, Some(WrittenTransport::Stdio)) => {
             let cause = "a server with `url` does not speak stdio";
-            findings.problem_with(path, cause, "use streamable-http");
+            findings.problem_with(path, cause, "use streamable-http or sse, or leave it out");
         }
         (Kind::Builtin, Some(_)) => {
             findings.problem_with(path, "a server with `builtin` has no transport", "remove it");
@@ -219,6 +164,10 @@ fn stdio(
         .enumerate()
         .map(|(index, arg)| surroundings.text(arg, &args_path.index(index), findings))
         .collect();
+    let from_file = match &written.env_file {
+        Some(file) => env_file(file, &path.key("env_file"), surroundings, findings),
+        None => Some(BTreeMap::new()),
+    };
     let env = secrets(&written.env, &path.key("env"), surroundings, findings, |name, _| {
         let fits = !name.is_empty() && !name.contains(['=', '\0']);
         fits.then_some(()).ok_or("this is no name of an environment variable")
@@ -228,7 +177,40 @@ fn stdio(
         None => None,
     };
     let args = args.into_iter().collect::<Option<_>>()?;
-    Some(TransportSettings::Stdio { command: command?, args, env: env?, cwd })
+    let mut all_env = from_file?;
+    all_env.extend(env?);
+    Some(TransportSettings::Stdio { command: command?, args, env: all_env, cwd })
+}
+
+/// Reads lines of `NAME=value`, as `.env` files have them. Nothing in them is replaced.
+fn env_file(
+    file: &Template,
+    path: &KeyPath,
+    surroundings: &Surroundings<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<BTreeMap<String, Secret>> {
+    let file = surroundings.path(file, path, findings)?;
+    let text = findings.check(path, surroundings.providers.file(&file))?;
+    let mut env = BTreeMap::new();
+    for (nth, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let Some((name, value)) = line.split_once('=').filter(|(name, _)| !name.trim().is_empty())
+        else {
+            let cause = format!("line {} of {} is not NAME=value", nth + 1, file.display());
+            findings.problem(path, cause);
+            return None;
+        };
+        let value = value.trim();
+        let quoted = ['"', '\''].into_iter().find_map(|quote| {
+            value.strip_prefix(quote).and_then(|value| value.strip_suffix(quote))
+        });
+        env.insert(name.trim().to_owned(), Secret::new(quoted.unwrap_or(value)));
+    }
+    Some(env)
 }
 
 /// A name to look up in `PATH` stays as it is; a path starts at the file's folder.
@@ -256,7 +238,7 @@ fn program(
     }
 }
 
-fn streamable_http(
+fn over_http(
     written: &WrittenServer,
     path: &KeyPath,
     surroundings: &Surroundings<'_>,
@@ -279,7 +261,104 @@ fn streamable_http(
         Ok(())
     };
     let headers = secrets(&written.headers, &path.key("headers"), surroundings, findings, check);
-    Some(TransportSettings::Http(HttpSettings { headers: headers?, ..HttpSettings::new(url?) }))
+    let proxy_path = path.key("proxy");
+    let proxy = written.proxy.as_ref().and_then(|proxy| {
+        let proxy = surroundings.text(proxy, &proxy_path, findings)?;
+        if !is_http_url(&proxy) {
+            let cause = "this is no URL that begins with http:// or https://";
+            findings.problem_with(&proxy_path, cause, "write for example http://127.0.0.1:3128");
+        }
+        Some(Secret::new(proxy))
+    });
+    let ca_path = path.key("ca_file");
+    let ca_file = written.ca_file.as_ref().and_then(|file| {
+        let file = surroundings.path(file, &ca_path, findings)?;
+        if let Err(error) = std::fs::File::open(&file) {
+            findings.problem(&ca_path, format!("{} cannot be read: {error}", file.display()));
+        }
+        Some(file)
+    });
+    let auth = written
+        .auth
+        .as_ref()
+        .and_then(|written| auth(written, &path.key("auth"), surroundings, findings));
+    let own_token = written.headers.iter().flatten();
+    let own_token =
+        own_token.map(|(name, _)| name).find(|name| name.eq_ignore_ascii_case("authorization"));
+    if let (Some(name), Some(_)) = (own_token, &written.auth) {
+        let cause = format!("`auth` and the header `{name}` exclude each other");
+        findings.problem_with(&path.key("auth"), cause, "remove one of the two");
+    }
+    let flavour = match written.transport {
+        Some(WrittenTransport::StreamableHttp) => HttpFlavour::StreamableHttp,
+        Some(WrittenTransport::Sse) => HttpFlavour::Sse,
+        Some(WrittenTransport::Stdio) | None => HttpFlavour::Detect,
+    };
+    Some(TransportSettings::Http(HttpSettings {
+        url: url?,
+        flavour,
+        headers: headers?,
+        proxy,
+        ca_file,
+        auth,
+    }))
+}
+
+fn auth(
+    written: &WrittenAuth,
+    path: &KeyPath,
+    surroundings: &Surroundings<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<AuthSettings> {
+    let WrittenAuth { grant, client_id, client_secret, client_metadata_url, scopes, redirect_port } =
+        written;
+    let grant = match grant {
+        None => AuthGrant::default(),
+        Some(WrittenGrant::AuthorizationCode) => AuthGrant::AuthorizationCode,
+        Some(WrittenGrant::ClientCredentials) => AuthGrant::ClientCredentials,
+    };
+    if grant == AuthGrant::ClientCredentials {
+        let given =
+            [("client_id", client_id.is_some()), ("client_secret", client_secret.is_some())];
+        for (key, _) in given.into_iter().filter(|(_, is_given)| !is_given) {
+            let cause = format!("grant = \"client-credentials\" needs `{key}`");
+            findings.problem_with(path, cause, format!("write {key} = \"…\""));
+        }
+    }
+    if *redirect_port == Some(0) {
+        let way_out = "leave it out for any free port";
+        findings.problem_with(&path.key("redirect_port"), "0 is no port", way_out);
+    }
+    let scopes = scopes.clone().unwrap_or_default();
+    for (nth, scope) in scopes.iter().enumerate() {
+        if scope.is_empty() || scope.contains(char::is_whitespace) {
+            let cause = "a scope is one word";
+            findings.problem(&path.key("scopes").index(nth), cause);
+        }
+    }
+    let mut text = |key: &str, template: &Option<Template>| -> Option<Option<String>> {
+        match template {
+            None => Some(None),
+            Some(template) => surroundings.text(template, &path.key(key), findings).map(Some),
+        }
+    };
+    let client_id = text("client_id", client_id);
+    let client_secret = text("client_secret", client_secret);
+    let client_metadata_url = text("client_metadata_url", client_metadata_url);
+    if let Some(Some(url)) = &client_metadata_url
+        && !url.starts_with("https://")
+    {
+        let cause = "the document's URL begins with https://";
+        findings.problem(&path.key("client_metadata_url"), cause);
+    }
+    Some(AuthSettings {
+        grant,
+        client_id: client_id?,
+        client_secret: client_secret?.map(Secret::new),
+        client_metadata_url: client_metadata_url?,
+        scopes,
+        redirect_port: *redirect_port,
+    })
 }
 
 /// Whether it is an absolute URL of the web.
@@ -301,11 +380,21 @@ fn secrets(
     let mut all_fit = true;
     for (name, template) in written.iter().flatten() {
         let path = path.key(name);
-        let value = surroundings.text(template, &path, findings);
-        let value = value.filter(|value| findings.check(&path, check(name, value)).is_some());
+        let value = surroundings.parts(template, &path, findings);
+        let value = value.filter(|parts| {
+            let known = |part: &SecretPart| match part {
+                SecretPart::Text(text) => text.clone(),
+                SecretPart::CallerToken | SecretPart::CallerId => String::new(),
+            };
+            let known: String = parts.iter().map(known).collect();
+            findings.check(&path, check(name, &known)).is_some()
+        });
         match value {
-            Some(value) => {
-                secrets.insert(name.clone(), Secret::new(value));
+            Some(parts) if parts.is_empty() => {
+                secrets.insert(name.clone(), Secret::new(""));
+            }
+            Some(parts) => {
+                secrets.insert(name.clone(), Secret::template(parts));
             }
             None => all_fit = false,
         }

@@ -11,7 +11,7 @@ use super::pattern::{Pattern, ToolGlob};
 use crate::ids::ToolName;
 
 /// What a rule does with a call that it applies to.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, schemars::JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// The call is made.

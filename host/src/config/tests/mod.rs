@@ -1,24 +1,26 @@
 //! Files as people write them, and what becomes of them.
 
+mod servers;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::config::{ConfigError, Overrides};
+use crate::config::{Config, ConfigError, MAX_FILE_BYTES, Overrides, load};
 use crate::grants::Decision;
 use crate::ids::ToolName;
 use crate::language::Language;
 use crate::upstream::settings::{FilesRoot, HttpSettings, Secret, TransportSettings};
 
 /// A folder with files, and an environment.
-struct Folder {
+pub(super) struct Folder {
     directory: tempfile::TempDir,
     variables: Vec<(&'static str, &'static str)>,
 }
 
 impl Folder {
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub(super) fn new(files: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         for (name, text) in files {
             let path = directory.path().join(name);
@@ -28,20 +30,20 @@ impl Folder {
         Self { directory, variables: vec![("TOKEN", "s3cret-value"), ("HOME", "/home/ada")] }
     }
 
-    fn toml(text: &str) -> Self {
+    pub(super) fn toml(text: &str) -> Self {
         Self::new(&[("toolcell.toml", text)])
     }
 
-    fn set(mut self, name: &'static str, value: &'static str) -> Self {
+    pub(super) fn set(mut self, name: &'static str, value: &'static str) -> Self {
         self.variables.push((name, value));
         self
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn load_file(&self, explicit: Option<&str>) -> Result<Config, ConfigError> {
+    pub(super) fn load_file(&self, explicit: Option<&str>) -> Result<Config, ConfigError> {
         let lookup = |name: &str| {
             let found = self.variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
@@ -49,20 +51,24 @@ impl Folder {
         load(explicit.map(Path::new), self.directory.path(), &lookup)
     }
 
-    fn load(&self) -> Config {
+    pub(super) fn load(&self) -> Config {
         self.load_file(None).unwrap_or_else(|error| panic!("{error}"))
     }
 
     #[track_caller]
-    fn check_problems(&self, expected: &[&str]) {
+    pub(super) fn check_problems(&self, expected: &[&str]) {
+        assert_eq!(self.problems(), expected);
+    }
+
+    #[track_caller]
+    pub(super) fn problems(&self) -> Vec<String> {
         let error = self.load_file(None).expect_err("a refusal");
         let ConfigError::Problems(problems) = error else { panic!("{error:?}") };
-        let texts: Vec<String> = problems.as_slice().iter().map(ToString::to_string).collect();
-        assert_eq!(texts, expected);
+        problems.as_slice().iter().map(ToString::to_string).collect()
     }
 }
 
-fn notices(config: &Config) -> Vec<String> {
+pub(super) fn notices(config: &Config) -> Vec<String> {
     config.notices.iter().map(ToString::to_string).collect()
 }
 
@@ -183,7 +189,7 @@ url = "http://x/"
 url = "ftp://x"
 transport = "http"
 args = ["x"]
-retry = 3
+retry = "3"
 [servers.files]
 builtin = "fils"
 [servers.number]
@@ -213,7 +219,7 @@ effect = "alow"
         "toolcell.toml:9:1: servers.web.url: this is no URL that begins with http:// or https://; write for example http://127.0.0.1:8000/mcp",
         r#"toolcell.toml:10:1: servers.web.transport: unknown word "http"; there are `stdio`, `streamable-http`, `sse`"#,
         "toolcell.toml:11:1: servers.web.args: `args` belongs to servers with `command`, and this one has `url`; remove it",
-        "toolcell.toml:12:1: servers.web.retry: `retry` is not built yet; remove it",
+        "toolcell.toml:12:1: servers.web.retry: a table { attempts = 3 }, a number of attempts, or false is expected, and this is a text",
         r#"toolcell.toml:14:1: servers.files.builtin: unknown word "fils"; did you mean `files`?"#,
         "toolcell.toml:16:1: servers.number.command: a text is expected, and this is a whole number",
         "toolcell.toml:17:14: servers.number.args[1]: the environment variable `MISSING` is not set; set it, or write a default: ${MISSING:-…}",
@@ -385,12 +391,12 @@ fn the_json_of_other_hosts_is_accepted_as_it_is() {
     ]);
     let config = folder.load();
     let names: Vec<&str> = config.servers.iter().map(|server| server.name.as_str()).collect();
-    assert_eq!(names, ["My-Server", "kept", "web", "here", "ag2", "mastra"]);
+    assert_eq!(names, ["My-Server", "kept", "web", "old", "here", "ag2", "mastra"]);
     let TransportSettings::Http(HttpSettings { headers, .. }) = &config.servers[2].transport else {
         panic!("HTTP");
     };
     assert_eq!(headers["X-Key"], Secret::new("s3cret-value"));
-    let TransportSettings::Stdio { command, cwd, .. } = &config.servers[3].transport else {
+    let TransportSettings::Stdio { command, cwd, .. } = &config.servers[4].transport else {
         panic!("stdio");
     };
     assert_eq!(Path::new(command), folder.path("bin/x"));
@@ -402,7 +408,6 @@ fn the_json_of_other_hosts_is_accepted_as_it_is() {
             "claude.json: mcpServers.off: it is disabled there, so it is left out",
             "claude.json: mcpServers.kept: these keys mean nothing here and are ignored: `alwaysAllow`, `timeout`",
             ".vscode/mcp.json: inputs: `inputs` are asked for by VS Code only, and are ignored",
-            ".vscode/mcp.json: servers.old: the legacy SSE transport is not built yet: use streamable-http; the server is left out",
             ".vscode/mcp.json: servers.asks: it wants the input `key`, which VS Code asks for: it is left out",
             "ag2.json: servers[0]: these keys mean nothing here and are ignored: `sse_read_timeout`",
         ]
@@ -491,14 +496,6 @@ fn large_and_binary_files_are_refused() {
     let folder = Folder::toml("");
     std::fs::write(folder.path("toolcell.toml"), b"\xff").expect("a file");
     folder.check_problems(&["toolcell.toml: the file is not UTF-8 text"]);
-}
-
-#[test]
-fn the_legacy_sse_transport_is_refused_by_name() {
-    let folder = Folder::toml("[servers.a]\nurl = 'http://x/sse'\ntransport = 'sse'\n");
-    folder
-        .check_problems(&["toolcell.toml:3:1: servers.a.transport: the legacy SSE transport is \
-                             not built yet; use streamable-http"]);
 }
 
 #[test]
