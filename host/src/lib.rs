@@ -13,7 +13,7 @@
 //! - [`journal`]: the record of what left a run and what came back.
 //! - [`upstream`]: the MCP servers that we call; connections, processes, credentials.
 //! - [`config`]: `toolcell.toml` and its kin. [`stubs`]: typed signatures for people and models.
-//! - [`tool`], [`events`], [`limits`], [`language`], [`ids`]: the values that all of them share.
+//! - [`tool`], [`offers`], [`events`], [`limits`], [`language`], [`ids`]: the values that all of them share.
 
 pub mod broker;
 pub mod config;
@@ -24,6 +24,7 @@ pub mod ids;
 pub mod journal;
 pub mod language;
 pub mod limits;
+pub mod offers;
 pub mod runs;
 pub mod sandbox;
 pub mod stubs;

@@ -12,6 +12,7 @@ mod library;
 mod limits;
 mod python;
 mod replayable;
+mod resources;
 mod runs;
 mod runtimes;
 mod tidy;

@@ -1,4 +1,4 @@
-//! Reads the result of `tools/call`. Lenient where a server is odd, so that nothing it sent is
+//! Reads the result of `tools/call`, and what other results have in common with it. Lenient where a server is odd, so that nothing it sent is
 //! lost; strict where a wrong guess would mislead the caller.
 
 use std::borrow::Cow;
@@ -33,24 +33,8 @@ struct Written<'a> {
 /// # Errors
 /// It is no finished answer to a call; the text says what it is instead.
 pub(super) fn read(result: Json) -> Result<ToolOutput, String> {
-    if too_deep(result.get()) {
-        return Err(format!("it is nested deeper than {MAX_DEPTH} levels"));
-    }
-    let written: Written<'_> = serde_json::from_str(result.get())
-        .map_err(|error| format!("the result is not an object of the right form: {error}"))?;
-    match written.result_type.map(RawValue::get) {
-        None | Some("\"complete\"") => {}
-        Some("\"input_required\"") => {
-            return Err("it asks for more input and says not how".to_owned());
-        }
-        Some("\"task\"") => {
-            return Err("it started a background task, which this host does not follow".to_owned());
-        }
-        Some(other) => {
-            let other: String = other.chars().take(60).collect();
-            return Err(format!("its result type {other} is unknown"));
-        }
-    }
+    let written: Written<'_> = parse(&result)?;
+    check_type(written.result_type)?;
     let output = ToolOutput {
         content: written.content.map_or_else(|| Ok(Vec::new()), read_content)?,
         structured: written.structured.map(ToOwned::to_owned),
@@ -58,6 +42,30 @@ pub(super) fn read(result: Json) -> Result<ToolOutput, String> {
         raw: None,
     };
     Ok(ToolOutput { raw: Some(result.into()), ..output })
+}
+
+/// Reads the first level of a result.
+pub(super) fn parse<'a, T: Deserialize<'a>>(result: &'a RawValue) -> Result<T, String> {
+    if too_deep(result.get()) {
+        return Err(format!("it is nested deeper than {MAX_DEPTH} levels"));
+    }
+    serde_json::from_str(result.get())
+        .map_err(|error| format!("the result is not an object of the right form: {error}"))
+}
+
+/// Whether a result is the answer, by its `resultType` (revision 2026-07-28).
+pub(super) fn check_type(result_type: Option<&RawValue>) -> Result<(), String> {
+    match result_type.map(RawValue::get) {
+        None | Some("\"complete\"") => Ok(()),
+        Some("\"input_required\"") => Err("it asks for more input and says not how".to_owned()),
+        Some("\"task\"") => {
+            Err("it started a background task, which this host does not follow".to_owned())
+        }
+        Some(other) => {
+            let other: String = other.chars().take(60).collect();
+            Err(format!("its result type {other} is unknown"))
+        }
+    }
 }
 
 fn read_content(content: &RawValue) -> Result<Vec<ContentBlock>, String> {
@@ -70,9 +78,9 @@ fn read_content(content: &RawValue) -> Result<Vec<ContentBlock>, String> {
 }
 
 /// A bounded list.
-struct Blocks<'a>(Vec<&'a RawValue>);
+pub(super) struct Blocks<'a>(pub(super) Vec<&'a RawValue>);
 
-impl<'de> Deserialize<'de> for Blocks<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for Blocks<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_seq(BlocksVisitor)
     }
@@ -112,7 +120,7 @@ struct WrittenBlock<'a> {
 }
 
 /// A block that does not fit its own type is passed on as it came.
-fn read_block(raw: &RawValue) -> ContentBlock {
+pub(super) fn read_block(raw: &RawValue) -> ContentBlock {
     serde_json::from_str(raw.get())
         .ok()
         .and_then(|block| known_block(block, raw))

@@ -15,25 +15,14 @@ use crate::ids::{ToolName, UpstreamName};
 use crate::tool::{ToolDescription, ToolHints};
 use crate::upstream::handshake::{Era, ServerInfo};
 use crate::upstream::message::{MAX_DEPTH, too_deep};
+use crate::upstream::paging::Paging;
 use crate::upstream::settings::ToolSettings;
-
-/// The most tools of one server.
-pub(super) const MAX_TOOLS: usize = 20_000;
-
-/// The most bytes of all tools of one server together.
-const MAX_BYTES: usize = 64 << 20;
-
-/// The most pages of a list.
-const MAX_PAGES: usize = 1000;
 
 /// The most bytes of one tool, its schemas included.
 const MAX_TOOL_BYTES: usize = 1 << 20;
 
 /// The longest name of a tool.
 const MAX_NAME_BYTES: usize = 256;
-
-/// The most problems that are told one by one.
-const MAX_PROBLEMS: usize = 50;
 
 /// What one server offers.
 #[derive(Clone, Debug)]
@@ -102,11 +91,7 @@ pub(super) struct Builder {
     names: HashSet<Arc<str>>,
     /// The tools that were listed, those that were left out included.
     seen: usize,
-    cursors: HashSet<String>,
-    pages: usize,
-    bytes: usize,
-    problems: Vec<String>,
-    untold_problems: usize,
+    paging: Paging,
     /// Whether tools have to obey the 2026-07-28 rules on HTTP headers.
     checks_headers: bool,
 }
@@ -118,11 +103,7 @@ impl Builder {
             tools: Vec::new(),
             names: HashSet::new(),
             seen: 0,
-            cursors: HashSet::new(),
-            pages: 0,
-            bytes: 0,
-            problems: Vec::new(),
-            untold_problems: 0,
+            paging: Paging::default(),
             checks_headers,
         }
     }
@@ -135,36 +116,16 @@ impl Builder {
     pub(super) fn add(&mut self, page: &RawValue) -> Result<Option<String>, String> {
         let page: Page<'_> = serde_json::from_str(page.get())
             .map_err(|error| format!("its list of tools cannot be read: {error}"))?;
-        self.pages += 1;
+        self.paging.begin();
         for tool in page.tools {
-            self.bytes += tool.get().len();
-            if self.tools.len() >= MAX_TOOLS {
-                self.problem(format!("only the first {MAX_TOOLS} tools are used"));
-                return Ok(None);
-            }
-            if self.bytes > MAX_BYTES {
-                self.problem(format!("the list is larger than {MAX_BYTES} bytes and was cut"));
+            if !self.paging.has_room(self.tools.len(), tool.get().len(), "tools") {
                 return Ok(None);
             }
             if let Err(problem) = self.add_tool(tool) {
-                self.problem(problem);
+                self.paging.problem(problem);
             }
         }
-        Ok(self.next(page.next_cursor))
-    }
-
-    fn next(&mut self, cursor: Option<String>) -> Option<String> {
-        let cursor = cursor.filter(|cursor| !cursor.is_empty())?;
-        if self.pages >= MAX_PAGES {
-            self.problem(format!("the list has more than {MAX_PAGES} pages and was cut"));
-            return None;
-        }
-        self.bytes += cursor.len();
-        if !self.cursors.insert(cursor.clone()) {
-            self.problem("the list's pages go round in a circle; it was cut".to_owned());
-            return None;
-        }
-        Some(cursor)
+        Ok(self.paging.next(page.next_cursor))
     }
 
     fn add_tool(&mut self, raw: &RawValue) -> Result<(), String> {
@@ -201,14 +162,6 @@ impl Builder {
         Ok(())
     }
 
-    fn problem(&mut self, problem: String) {
-        if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push(problem);
-        } else {
-            self.untold_problems += 1;
-        }
-    }
-
     /// Ends the list.
     pub(super) fn finish(
         mut self,
@@ -216,9 +169,6 @@ impl Builder {
         settings: &BTreeMap<String, ToolSettings>,
     ) -> Catalog {
         self.apply(settings);
-        if self.untold_problems > 0 {
-            self.problems.push(format!("and {} problems more", self.untold_problems));
-        }
         Catalog {
             server_name: info.name.clone(),
             server_version: info.version.clone(),
@@ -226,7 +176,7 @@ impl Builder {
             era: info.era,
             places: places(&self.tools),
             tools: self.tools.into(),
-            problems: info.problems.iter().cloned().chain(self.problems).collect(),
+            problems: info.problems.iter().cloned().chain(self.paging.into_problems()).collect(),
         }
     }
 }
@@ -236,7 +186,8 @@ impl Builder {
     fn apply(&mut self, settings: &BTreeMap<String, ToolSettings>) {
         for (name, own) in settings {
             let Some(at) = self.tools.iter().position(|tool| *tool.name.tool == **name) else {
-                self.problem(format!("the settings name a tool {name:?} that it does not have"));
+                self.paging
+                    .problem(format!("the settings name a tool {name:?} that it does not have"));
                 continue;
             };
             if own.hidden {
@@ -244,7 +195,7 @@ impl Builder {
                 continue;
             }
             let problems = change(&mut self.tools[at], own);
-            problems.into_iter().for_each(|problem| self.problem(problem));
+            problems.into_iter().for_each(|problem| self.paging.problem(problem));
         }
     }
 }
@@ -331,6 +282,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::upstream::paging::{MAX_ITEMS, MAX_PAGES};
 
     fn builder() -> Builder {
         Builder::new(UpstreamName::try_new("s").unwrap(), false)
@@ -367,8 +319,8 @@ mod tests {
         );
         assert_eq!(builder.add(&page(&json)), Ok(None));
         assert_eq!(names(&builder), ["good", "odd.name with space"]);
-        assert!(builder.problems[2].starts_with("tool number 4 was left out"));
-        assert_eq!(builder.problems.len(), 10, "{:#?}", builder.problems);
+        assert!(builder.paging.problems()[2].starts_with("tool number 4 was left out"));
+        assert_eq!(builder.paging.problems().len(), 10, "{:#?}", builder.paging.problems());
         let good = &builder.tools[0];
         assert_eq!(good.title.as_deref(), Some("Good"));
         assert_eq!(
@@ -383,7 +335,7 @@ mod tests {
         let json = r#"{"tools":[],"nextCursor":"a"}"#;
         assert_eq!(builder.add(&page(json)), Ok(Some("a".to_owned())));
         assert_eq!(builder.add(&page(json)), Ok(None));
-        assert!(builder.problems[0].contains("circle"));
+        assert!(builder.paging.problems()[0].contains("circle"));
     }
 
     #[test]
@@ -398,12 +350,12 @@ mod tests {
         assert_eq!(count, MAX_PAGES - 1);
 
         let mut tools = builder();
-        let list: Vec<String> = (0..=MAX_TOOLS)
+        let list: Vec<String> = (0..=MAX_ITEMS)
             .map(|number| format!(r#"{{"name":"t{number}","inputSchema":{{}}}}"#))
             .collect();
         tools.add(&page(&format!(r#"{{"tools":[{}]}}"#, list.join(",")))).unwrap();
-        assert_eq!(tools.tools.len(), MAX_TOOLS);
-        assert!(tools.problems[0].contains("first 20000"));
+        assert_eq!(tools.tools.len(), MAX_ITEMS);
+        assert!(tools.paging.problems()[0].contains("first 20000"));
     }
 
     #[test]

@@ -198,7 +198,7 @@ fn doing(phase: Phase) -> &'static str {
     match phase {
         Phase::Connect => "connecting",
         Phase::Handshake => "in the MCP handshake",
-        Phase::List => "listing its tools",
+        Phase::List => "listing what it offers",
         Phase::Queue => "waiting for a free place",
         Phase::Pool => "waiting for a free connection",
         Phase::Write => "sending the request",

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -25,6 +25,9 @@ use crate::upstream::message::{self, Incoming};
 
 /// The most questions of one server that are being answered at once.
 const MAX_QUESTIONS: usize = 32;
+
+/// The longest event that is passed on: a queue of them is in our memory.
+const MAX_EVENT_BYTES: usize = 64 << 10;
 
 /// JSON-RPC code for "ask again later".
 const BUSY: i64 = -32000;
@@ -89,8 +92,10 @@ impl Watch {
     }
 
     fn tell(&self, event: ServerEvent) {
+        let (ServerEvent::Progress(params) | ServerEvent::Log(params)) = &event;
+        let fits = params.get().len() <= MAX_EVENT_BYTES;
         if let Some(events) = &self.context.events
-            && events.try_send(event).is_err()
+            && (!fits || events.try_send(event).is_err())
         {
             tracing::trace!(token = self.token, "an event that nobody takes");
         }
@@ -130,10 +135,16 @@ pub(super) struct Inbox {
     /// Who answers where a call brings nobody of its own.
     handler: Option<Arc<dyn ClientHandler>>,
     changes: watch::Sender<Changes>,
-    updated: Mutex<Option<tokio::sync::mpsc::Sender<String>>>,
+    /// Who is told when single resources change, by the URI that they asked about.
+    listeners: Mutex<Vec<Listener>>,
     next_token: AtomicU64,
     under_way: Mutex<HashMap<u64, Arc<Watch>>>,
     questions: Mutex<Questions>,
+}
+
+struct Listener {
+    uri: String,
+    to: mpsc::Sender<String>,
 }
 
 #[derive(Default)]
@@ -151,7 +162,7 @@ impl Inbox {
             capabilities: capabilities.unwrap_or_default(),
             handler,
             changes: watch::Sender::default(),
-            updated: Mutex::default(),
+            listeners: Mutex::default(),
             next_token: AtomicU64::new(1),
             under_way: Mutex::default(),
             questions: Mutex::default(),
@@ -173,9 +184,17 @@ impl Inbox {
         self.changes.subscribe()
     }
 
-    /// Where to tell which single resources changed.
-    pub(super) fn tell_updates_to(&self, to: tokio::sync::mpsc::Sender<String>) {
-        *self.updated.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
+    /// Tells of changes of one resource until the other end is dropped.
+    pub(super) fn tell_updates_to(&self, uri: &str, to: mpsc::Sender<String>) {
+        let mut listeners = self.listeners();
+        listeners.retain(|listener| !listener.to.is_closed());
+        listeners.push(Listener { uri: uri.to_owned(), to });
+    }
+
+    /// Whether somebody still wants to know when the resource changes.
+    pub(super) fn is_listened_for(&self, uri: &str) -> bool {
+        let listeners = self.listeners();
+        listeners.iter().any(|listener| listener.uri == uri && !listener.to.is_closed())
     }
 
     /// Begins to watch for what belongs to one request, until the guard is dropped.
@@ -338,10 +357,13 @@ impl Inbox {
         struct Updated {
             uri: String,
         }
-        let to = self.updated.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let updated = params.and_then(|params| serde_json::from_str::<Updated>(params.get()).ok());
-        if let (Some(to), Some(updated)) = (to, updated) {
-            let _ = to.try_send(updated.uri);
+        let Some(Updated { uri }) = updated else { return };
+        let listeners = self.listeners();
+        // It may be a part of what was asked about, and nothing tells of which.
+        let known = listeners.iter().any(|listener| listener.uri == uri);
+        for listener in listeners.iter().filter(|listener| !known || listener.uri == uri) {
+            let _ = listener.to.try_send(uri.clone());
         }
     }
 
@@ -371,6 +393,10 @@ impl Inbox {
 
     fn under_way(&self) -> MutexGuard<'_, HashMap<u64, Arc<Watch>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Vec<Listener>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn questions(&self) -> MutexGuard<'_, Questions> {

@@ -5,8 +5,8 @@
 //!
 //! - [`Upstreams`] (`pool`) is the door: catalog, call, check, close; [`Caller`] is for whom.
 //! - `connection` is one live link with a server, `handshake` how it begins in either era of the
-//!   protocol, `catalog` and `answer` what is read over it, `inbox` and [`ClientHandler`] (`client`)
-//!   what the server says and asks meanwhile.
+//!   protocol, `catalog`, `offers`, `answer` and `contents` what is read over it, `inbox` and
+//!   [`ClientHandler`] (`client`) what the server says and asks meanwhile.
 //! - `check` is the operator's preflight, `health` what is known of each server, and since when.
 //! - `transport` carries JSON-RPC (`message`): `stdio` to child processes, which `process` starts
 //!   and `guard` makes sure to end; `streamable_http` to servers on the net.
@@ -23,6 +23,7 @@ mod catalog;
 mod check;
 mod client;
 mod connection;
+mod contents;
 mod error;
 mod files;
 #[cfg(target_os = "linux")]
@@ -31,6 +32,8 @@ mod handshake;
 mod health;
 mod inbox;
 mod message;
+mod offers;
+mod paging;
 mod param_headers;
 mod pool;
 mod process;
@@ -44,10 +47,11 @@ pub use check::{CheckReport, PhaseTime};
 pub use client::{
     CallContext, ClientCapabilities, ClientHandler, Refusal, ServerEvent, ServerRequest,
 };
+pub use contents::{PromptMessage, PromptOutput, ResourceBody, ResourceContent, ResourceOutput};
 pub use error::{Cause, UpstreamError};
 pub use handshake::Era;
 pub use health::{Health, ServerHealth, ServerState, Transition};
-pub use pool::{Access, DuplicateUpstream, Upstreams};
+pub use pool::{Access, DuplicateUpstream, ResourceUpdates, Upstreams};
 
 #[cfg(test)]
 mod tests;

@@ -3,27 +3,32 @@
 //! Here the transports' errors become [`UpstreamError`]s and every wait gets its deadline.
 
 mod faults;
+mod lists;
 mod params;
 mod remote;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 pub(super) use faults::Fault;
-pub(super) use remote::{Patience, Remote};
+pub(super) use lists::Listable;
+pub(super) use remote::{Patience, Question, Remote};
 
-use crate::tool::{Phase, ToolOutput};
+use crate::offers::Offers;
+use crate::tool::{Json, Phase, ToolOutput};
 use crate::upstream::catalog::Catalog;
 use crate::upstream::client::{CallContext, ClientHandler};
 use crate::upstream::error::{Cause, UpstreamError};
 use crate::upstream::files::Files;
-use crate::upstream::handshake::{Era, ListChanges, RequestMeta, ServerInfo, shake_hands};
+use crate::upstream::handshake::{Era, RequestMeta, ServerInfo, shake_hands};
 use crate::upstream::inbox::Inbox;
+use crate::upstream::message::METHOD_NOT_FOUND;
 use crate::upstream::process::{Process, Program};
 use crate::upstream::redact::Redactor;
 use crate::upstream::settings::{TransportSettings, UpstreamSettings};
@@ -94,11 +99,79 @@ impl Connection {
         }
     }
 
+    /// The resources, or templates, or prompts; kept as the tools are.
+    pub(super) async fn offers<T: Listable>(&self) -> Result<Arc<Offers<T>>, UpstreamError> {
+        match self {
+            Self::Remote(remote) => remote.offers().await,
+            Self::Files(_) => Ok(Arc::default()),
+        }
+    }
+
+    /// One question other than a tool's call; its result as it came.
+    pub(super) async fn put(
+        &self,
+        question: &Question<'_>,
+        context: &CallContext,
+        patience: Patience,
+    ) -> Result<Json, Fault> {
+        match self {
+            Self::Remote(remote) => remote.put(question, context, patience).await,
+            Self::Files(files) => Err(Fault::Final(UpstreamError::Rejected {
+                server: files.name().clone(),
+                code: METHOD_NOT_FOUND,
+                message: "the built-in files have tools only".to_owned(),
+                data: None,
+            })),
+        }
+    }
+
     /// Whether the server answers at all.
     pub(super) async fn ping(&self) -> Result<(), UpstreamError> {
         match self {
             Self::Remote(remote) => remote.ping().await,
             Self::Files(_) => Ok(()),
+        }
+    }
+
+    /// Has the server tell when a resource changes, as long as the other end of `to` and what is
+    /// returned live. A legacy server is told by [`Connection::stop_updates`] that nobody cares.
+    pub(super) async fn updates(
+        &self,
+        uri: &str,
+        to: mpsc::Sender<String>,
+        patience: Patience,
+    ) -> Result<Option<AbortOnDropHandle<()>>, Fault> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Wanted {
+            resource_subscriptions: [String; 1],
+        }
+        let question = Question::Subscribe { uri };
+        let Self::Remote(remote) = self else {
+            return self.put(&question, &CallContext::default(), patience).await.map(|_| None);
+        };
+        // Before the server knows: its first word may come with its answer.
+        remote.inbox.tell_updates_to(uri, to);
+        if let Some(meta) = remote.meta.clone() {
+            let wanted = Wanted { resource_subscriptions: [uri.to_owned()] };
+            let listening = tokio::spawn(listen(Arc::clone(&remote.link), wanted, meta));
+            return Ok(Some(AbortOnDropHandle::new(listening)));
+        }
+        remote.put(&question, &CallContext::default(), patience).await?;
+        Ok(None)
+    }
+
+    /// Nobody asks about a resource any more, unless somebody else does.
+    pub(super) async fn stop_updates(&self, uri: &str) {
+        if let Self::Remote(remote) = self
+            && remote.info.era == Era::Legacy
+            && !remote.link.is_lost()
+            && !remote.inbox.is_listened_for(uri)
+        {
+            let total = remote.timeouts.handshake;
+            let patience = Patience { deadline: deadline_after(total), total, phase: Phase::Call };
+            let question = Question::Unsubscribe { uri };
+            let _ = remote.put(&question, &CallContext::default(), patience).await;
         }
     }
 
@@ -263,24 +336,23 @@ impl Attempt {
             timeouts: settings.timeouts.clone(),
             tools: Arc::new(settings.tools.clone()),
             meta,
-            listed: Mutex::default(),
-            listing: tokio::sync::Mutex::default(),
+            lists: lists::Lists::default(),
             _listener: listener,
         }
     }
 }
 
-/// Asks a modern server to tell when its lists change, again and again. The notifications arrive
+/// Asks a modern server to tell when something changes, again and again. The notifications arrive
 /// like all others; the request itself is answered only when the server ends the subscription.
-async fn listen(link: Arc<dyn Transport>, wanted: ListChanges, meta: RequestMeta) {
+async fn listen(link: Arc<dyn Transport>, wanted: impl Serialize, meta: RequestMeta) {
     #[derive(Serialize)]
-    struct Params {
-        notifications: ListChanges,
+    struct Params<T> {
+        notifications: T,
         #[serde(rename = "_meta")]
         meta: RequestMeta,
     }
-    let params = Params { notifications: wanted, meta };
-    let Ok(params) = to_raw_value(&params) else { return };
+    let params = to_raw_value(&Params { notifications: wanted, meta });
+    let Ok(params) = params else { return };
     let mut attempts = 0;
     while attempts < LISTEN_ATTEMPTS && !link.is_lost() {
         let started = Instant::now();

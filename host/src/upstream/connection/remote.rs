@@ -1,7 +1,7 @@
 //! A connection to a server outside of this process: what is asked over it, and when an answer is
 //! given up.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -10,16 +10,16 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::faults::{Fault, Faults};
+use super::lists::Lists;
 use super::params::{Meta, Params, Round};
 use crate::ids::UpstreamName;
 use crate::tool::{Json, Phase, ToolOutput};
 use crate::upstream::answer;
-use crate::upstream::catalog::{self, Catalog};
 use crate::upstream::client::CallContext;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::handshake::{Era, RequestMeta, ServerInfo};
 use crate::upstream::inbox::{Inbox, Watch};
-use crate::upstream::message::{AnswerFault, METHOD_NOT_FOUND, RpcError};
+use crate::upstream::message::AnswerFault;
 use crate::upstream::param_headers;
 use crate::upstream::redact::Redactor;
 use crate::upstream::settings::{Timeouts, ToolSettings};
@@ -43,9 +43,7 @@ pub(in crate::upstream) struct Remote {
     pub(super) meta: Option<RequestMeta>,
     /// Whether calls carry headers that tools ask for.
     pub(super) sends_headers: bool,
-    pub(super) listed: Mutex<Option<Listed>>,
-    /// Held across the listing, so that concurrent callers share it.
-    pub(super) listing: tokio::sync::Mutex<()>,
+    pub(super) lists: Lists,
     pub(super) _listener: Option<AbortOnDropHandle<()>>,
 }
 
@@ -55,15 +53,6 @@ impl Drop for Remote {
         // The listener may hold the link for a moment longer; the process must not live on so long.
         self.link.abandon();
     }
-}
-
-/// A catalog, how many changes the server had announced before it was listed, and until when the
-/// server says that it holds.
-#[derive(Clone)]
-pub(super) struct Listed {
-    changes: u64,
-    until: Option<Instant>,
-    catalog: Arc<Catalog>,
 }
 
 /// How long an answer is waited for.
@@ -77,7 +66,34 @@ pub(in crate::upstream) struct Patience {
     pub(in crate::upstream) phase: Phase,
 }
 
-/// One question to the server.
+/// What can be asked besides calls of tools and lists. All of it may be asked twice.
+#[derive(Clone, Copy)]
+pub(in crate::upstream) enum Question<'a> {
+    /// `resources/read`
+    Read { uri: &'a str },
+    /// `prompts/get`; the arguments are a JSON object.
+    Prompt { name: &'a str, arguments: &'a RawValue },
+    /// `completion/complete`
+    Complete { reference: &'a RawValue, argument: &'a RawValue, context: Option<&'a RawValue> },
+    /// `resources/subscribe`, in the legacy era.
+    Subscribe { uri: &'a str },
+    /// `resources/unsubscribe`, in the legacy era.
+    Unsubscribe { uri: &'a str },
+}
+
+impl Question<'_> {
+    fn method(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "resources/read",
+            Self::Prompt { .. } => "prompts/get",
+            Self::Complete { .. } => "completion/complete",
+            Self::Subscribe { .. } => "resources/subscribe",
+            Self::Unsubscribe { .. } => "resources/unsubscribe",
+        }
+    }
+}
+
+/// One request to the server.
 pub(super) struct Ask<'a> {
     pub(super) method: &'static str,
     pub(super) own: &'a [(&'static str, &'a RawValue)],
@@ -85,79 +101,6 @@ pub(super) struct Ask<'a> {
 }
 
 impl Remote {
-    /// The tools. Listed once, and again when the server said that they changed or that its list is
-    /// too old. Concurrent callers share one listing.
-    pub(super) async fn catalog(&self) -> Result<Arc<Catalog>, UpstreamError> {
-        if let Some(catalog) = self.fresh_catalog() {
-            return Ok(catalog);
-        }
-        let deadline = super::deadline_after(self.timeouts.handshake);
-        let listing = async {
-            let _turn = self.listing.lock().await;
-            match self.fresh_catalog() {
-                Some(catalog) => Ok(catalog),
-                None => self.list_tools(deadline).await,
-            }
-        };
-        tokio::time::timeout_at(deadline, listing).await.unwrap_or_else(|_| {
-            Err(UpstreamError::TimedOut {
-                server: self.server.clone(),
-                phase: Phase::List,
-                after: self.timeouts.handshake,
-                hint: self.link.hint(),
-            })
-        })
-    }
-
-    fn fresh_catalog(&self) -> Option<Arc<Catalog>> {
-        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        let listed = listed.as_ref()?;
-        let holds = listed.until.is_none_or(|until| Instant::now() < until);
-        let same = listed.changes == self.inbox.changes().tools;
-        (holds && same).then(|| Arc::clone(&listed.catalog))
-    }
-
-    async fn list_tools(&self, deadline: Instant) -> Result<Arc<Catalog>, UpstreamError> {
-        // Read before the first page: a change while we list makes the list old.
-        let changes = self.inbox.changes().tools;
-        let mut builder = catalog::Builder::new(self.server.clone(), self.sends_headers);
-        let mut ttl = None;
-        let mut cursor: Option<Json> = None;
-        loop {
-            let own: Vec<_> = cursor.iter().map(|cursor| ("cursor", &**cursor)).collect();
-            let ask = Ask { method: "tools/list", own: &own, headers: &[] };
-            let patience =
-                Patience { deadline, total: self.timeouts.handshake, phase: Phase::List };
-            let page =
-                match self.request(&ask, None, &self.watch(CallContext::default()), patience).await
-                {
-                    Ok(page) => page,
-                    Err(Waited::Failed(error)) if self.has_no_tools(&error) => break,
-                    Err(error) => return Err(self.judge(error, patience).into_error()),
-                };
-            ttl = shorter(ttl, time_to_live(&page));
-            let next = builder.add(&page).map_err(|problem| self.faults().bad_answer(&problem))?;
-            match next.and_then(|next| to_raw_value(&next).ok()) {
-                Some(next) => cursor = Some(next),
-                None => break,
-            }
-        }
-        let catalog = Arc::new(builder.finish(&self.info, &self.tools));
-        let until = ttl.map(super::deadline_after);
-        let listed = Listed { changes, until, catalog: Arc::clone(&catalog) };
-        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = Some(listed);
-        Ok(catalog)
-    }
-
-    /// A server may have only prompts or resources. It need not know `tools/list` then.
-    fn has_no_tools(&self, error: &TransportError) -> bool {
-        let unknown = matches!(
-            error,
-            TransportError::Answer(AnswerFault::Rejected(RpcError { code: METHOD_NOT_FOUND, .. }))
-        );
-        unknown && !self.info.has_tools
-    }
-
     pub(super) async fn call(
         &self,
         tool: &str,
@@ -171,6 +114,43 @@ impl Remote {
         let ask = Ask { method: "tools/call", own: &own, headers: &headers };
         let result = self.ask(&ask, context, patience).await?;
         answer::read(result).map_err(|problem| Fault::Final(self.faults().bad_answer(&problem)))
+    }
+
+    /// One question other than a tool's call; its result as it came.
+    pub(super) async fn put(
+        &self,
+        question: &Question<'_>,
+        context: &CallContext,
+        patience: Patience,
+    ) -> Result<Json, Fault> {
+        let text = |text: &str| to_raw_value(text).map_err(|error| self.unwritable(&error));
+        let (subject, named) = match question {
+            Question::Read { uri }
+            | Question::Subscribe { uri }
+            | Question::Unsubscribe { uri } => (Some(("uri", text(uri)?)), Some(*uri)),
+            Question::Prompt { name, .. } => (Some(("name", text(name)?)), Some(*name)),
+            Question::Complete { .. } => (None, None),
+        };
+        let mut own: Vec<(&'static str, &RawValue)> = Vec::with_capacity(3);
+        own.extend(subject.as_ref().map(|(member, value)| (*member, &**value)));
+        match question {
+            Question::Prompt { arguments, .. } => own.push(("arguments", arguments)),
+            Question::Complete { reference, argument, context } => {
+                own.extend([("ref", *reference), ("argument", *argument)]);
+                own.extend(context.map(|context| ("context", context)));
+            }
+            _ => {}
+        }
+        let headers = named.map(|name| self.name_header(name)).unwrap_or_default();
+        let ask = Ask { method: question.method(), own: &own, headers: &headers };
+        self.ask(&ask, context, patience).await
+    }
+
+    /// Modern servers over HTTP are told in a header whom a request is about.
+    fn name_header(&self, name: &str) -> param_headers::Headers {
+        let value = self.sends_headers.then(|| param_headers::header_value(name)).flatten();
+        let header = value.map(|value| (http::HeaderName::from_static("mcp-name"), value));
+        header.into_iter().collect()
     }
 
     /// Only the tool's schema tells which arguments are headers, so it has to be known.
@@ -187,9 +167,7 @@ impl Remote {
             .tool(tool)
             .map(|tool| param_headers::of_call(&tool.input_schema, arguments))
             .unwrap_or_default();
-        if let Some(name) = param_headers::header_value(tool) {
-            headers.push((http::HeaderName::from_static("mcp-name"), name));
-        }
+        headers.extend(self.name_header(tool));
         Ok(headers)
     }
 
@@ -293,7 +271,7 @@ impl Remote {
         }
     }
 
-    fn watch(&self, context: CallContext) -> crate::upstream::inbox::Watching {
+    pub(super) fn watch(&self, context: CallContext) -> crate::upstream::inbox::Watching {
         self.inbox.watch(context)
     }
 
@@ -373,24 +351,5 @@ impl InputRequired {
         let requests = written.input_requests.into_iter();
         let requests = requests.map(|(key, asked)| (key, (asked.method, asked.params))).collect();
         Some(Ok(Self { requests, state: written.request_state }))
-    }
-}
-
-/// How long a server says that its list holds (`ttlMs`, revision 2026-07-28).
-fn time_to_live(page: &RawValue) -> Option<Duration> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Page {
-        ttl_ms: Option<serde_json::Number>,
-    }
-    let ttl = serde_json::from_str::<Page>(page.get()).ok()?.ttl_ms?;
-    // Without a bound a server could make us list on every call.
-    ttl.as_f64().map(|ms| Duration::from_millis(ms.clamp(1000.0, 86_400_000.0) as u64))
-}
-
-fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
     }
 }

@@ -5,15 +5,18 @@
 //! all who wait for an opening go away, so does the opening, with whatever it started.
 //!
 //! - [`Upstreams`] are the servers of a host, [`Access`] is what one user of them holds: a run, say.
-//! - `server` is one server: its connections by credentials, retries, what is held against it.
+//! - `server` is one server: its connections by credentials, retries, what is held against it;
+//!   `questions` what it is asked besides calls, and `updates` who listens to its resources.
 //! - `link` is the place of one connection, `scope` what belongs to one user.
 //! - `breaker` and `backoff` decide, and do nothing.
 
 mod backoff;
 mod breaker;
 mod link;
+mod questions;
 mod scope;
 mod server;
+mod updates;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -22,17 +25,20 @@ use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
 use crate::ids::{ToolName, UpstreamName};
-use crate::tool::ToolOutput;
+use crate::offers::{Offers, Prompt, Resource, ResourceTemplate};
+use crate::tool::{Json, ToolOutput};
 use crate::upstream::caller::Caller;
 use crate::upstream::catalog::Catalog;
 use crate::upstream::check::CheckReport;
 use crate::upstream::client::{CallContext, ClientHandler};
-use crate::upstream::connection;
+use crate::upstream::connection::{self, Question};
+use crate::upstream::contents::{PromptOutput, ResourceOutput};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::health::Health;
 use crate::upstream::settings::UpstreamSettings;
 use scope::Scope;
 use server::{Call, Server};
+pub use updates::ResourceUpdates;
 
 /// The upstreams of a host. Cheap to clone; all clones share the connections. Dropping the last one
 /// ends the connections and all server processes; [`Upstreams::close`] does so in an orderly way.
@@ -225,9 +231,125 @@ impl Access {
         server.unless_closing(server.call(&self.scope, &call)).await
     }
 
+    /// The resources of a server; none where it has none. Kept as its tools are.
+    ///
+    /// # Errors
+    /// As [`Access::catalog`].
+    pub async fn resources(
+        &self,
+        name: &UpstreamName,
+    ) -> Result<Arc<Offers<Resource>>, UpstreamError> {
+        let server = self.server(name)?;
+        server.unless_closing(server.offers(&self.scope)).await
+    }
+
+    /// The templates of a server's resources.
+    ///
+    /// # Errors
+    /// As [`Access::catalog`].
+    pub async fn resource_templates(
+        &self,
+        name: &UpstreamName,
+    ) -> Result<Arc<Offers<ResourceTemplate>>, UpstreamError> {
+        let server = self.server(name)?;
+        server.unless_closing(server.offers(&self.scope)).await
+    }
+
+    /// The prompts of a server.
+    ///
+    /// # Errors
+    /// As [`Access::catalog`].
+    pub async fn prompts(&self, name: &UpstreamName) -> Result<Arc<Offers<Prompt>>, UpstreamError> {
+        let server = self.server(name)?;
+        server.unless_closing(server.offers(&self.scope)).await
+    }
+
+    /// Reads a resource. Time counts as in [`Access::call`]. Reading changes nothing, so it is tried
+    /// again where that may help.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// There is no answer; [`UpstreamError`] says why.
+    pub async fn read_resource(
+        &self,
+        name: &UpstreamName,
+        uri: &str,
+        timeout: Duration,
+        context: CallContext,
+    ) -> Result<ResourceOutput, UpstreamError> {
+        let result = self.put(name, &Question::Read { uri }, timeout, &context).await?;
+        ResourceOutput::read(result).map_err(|problem| bad_answer(name, problem))
+    }
+
+    /// Fills in a prompt, with a JSON object of texts. As [`Access::read_resource`].
+    ///
+    /// # Errors
+    /// There is no answer; [`UpstreamError`] says why.
+    pub async fn get_prompt(
+        &self,
+        name: &UpstreamName,
+        prompt: &str,
+        arguments: &RawValue,
+        timeout: Duration,
+        context: CallContext,
+    ) -> Result<PromptOutput, UpstreamError> {
+        let question = Question::Prompt { name: prompt, arguments };
+        let result = self.put(name, &question, timeout, &context).await?;
+        PromptOutput::read(result).map_err(|problem| bad_answer(name, problem))
+    }
+
+    /// Asks what could be filled in (`completion/complete`): `reference` and `argument` are MCP's
+    /// JSON objects, and so is `filled_in`, its `context`. The result is as it came. As
+    /// [`Access::read_resource`].
+    ///
+    /// # Errors
+    /// There is no answer; [`UpstreamError`] says why.
+    pub async fn complete(
+        &self,
+        name: &UpstreamName,
+        (reference, argument, filled_in): (&RawValue, &RawValue, Option<&RawValue>),
+        timeout: Duration,
+        context: CallContext,
+    ) -> Result<Json, UpstreamError> {
+        let question = Question::Complete { reference, argument, context: filled_in };
+        self.put(name, &question, timeout, &context).await
+    }
+
+    /// Listens to the changes of a resource.
+    ///
+    /// # Errors
+    /// The server cannot be asked, or refuses.
+    pub async fn resource_updates(
+        &self,
+        name: &UpstreamName,
+        uri: &str,
+        timeout: Duration,
+    ) -> Result<ResourceUpdates, UpstreamError> {
+        let server = self.server(name)?;
+        server.unless_closing(server.updates(&self.scope, uri, timeout)).await
+    }
+
+    async fn put(
+        &self,
+        name: &UpstreamName,
+        question: &Question<'_>,
+        timeout: Duration,
+        context: &CallContext,
+    ) -> Result<Json, UpstreamError> {
+        let server = self.server(name)?;
+        let own = server.settings().timeouts.call;
+        let timeout = own.map_or(timeout, |own| own.min(timeout));
+        server.unless_closing(server.put(&self.scope, question, context, timeout)).await
+    }
+
     fn server(&self, name: &UpstreamName) -> Result<&Arc<Server>, UpstreamError> {
         self.servers.get(name).ok_or_else(|| unknown(name))
     }
+}
+
+fn bad_answer(server: &UpstreamName, problem: String) -> UpstreamError {
+    UpstreamError::BadAnswer { server: server.clone(), problem }
 }
 
 fn unknown(name: &UpstreamName) -> UpstreamError {

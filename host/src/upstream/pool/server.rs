@@ -111,14 +111,19 @@ impl Server {
         scope: &Scope,
     ) -> Result<Arc<Catalog>, UpstreamError> {
         let line = self.line(&scope.caller)?;
-        let Timeouts { connect, handshake, .. } = self.settings.timeouts;
-        let deadline = connection::deadline_after(connect + handshake.saturating_mul(2));
+        let deadline = self.deadline_of_list();
         let list = || self.list(&line, scope);
         let catalog = self.with_retries(&line, None, deadline, list).await;
         if let Ok(catalog) = &catalog {
             *lock(&self.catalog) = Some(Arc::clone(catalog));
         }
         catalog
+    }
+
+    /// Until when connecting, handshake and listing together are tried again.
+    pub(super) fn deadline_of_list(&self) -> Instant {
+        let Timeouts { connect, handshake, .. } = self.settings.timeouts;
+        connection::deadline_after(connect + handshake.saturating_mul(2))
     }
 
     async fn list(self: &Arc<Self>, line: &Line, scope: &Scope) -> Result<Arc<Catalog>, Fault> {
@@ -129,11 +134,7 @@ impl Server {
         // does meanwhile.
         let listing = tokio::spawn(async move { worker.get().catalog().await });
         let listed = AbortOnDropHandle::new(listing).await.unwrap_or_else(|_| Err(self.closed()));
-        listed.map_err(|error| match held.get().is_lost() {
-            // A restarted server forgot our MCP session, say. Listing again changes nothing.
-            true => Fault::NotDone { error, pause: Some(Duration::ZERO) },
-            false => Fault::Final(error),
-        })
+        listed.map_err(|error| when_listing(&held, error))
     }
 
     /// One call, with everything that may be tried again.
@@ -153,24 +154,34 @@ impl Server {
         scope: &Scope,
         call: &Call<'_>,
     ) -> Result<ToolOutput, Fault> {
-        let connection = tokio::time::timeout_at(call.deadline, self.connection(line, scope))
-            .await
-            .unwrap_or_else(|_| {
-                let error = UpstreamError::TimedOut {
-                    server: self.settings.name.clone(),
-                    phase: line.link.phase(),
-                    after: call.timeout,
-                    hint: None,
-                };
-                Err(Fault::Final(error))
-            })?;
+        let connection = self.connection_by(line, scope, call.deadline, call.timeout).await?;
         let patience =
             Patience { deadline: call.deadline, total: call.timeout, phase: Phase::Call };
         connection.get().call(&call.tool.tool, call.arguments, call.context, patience).await
     }
 
+    /// A connection, in time.
+    pub(super) async fn connection_by(
+        self: &Arc<Self>,
+        line: &Line,
+        scope: &Scope,
+        deadline: Instant,
+        timeout: Duration,
+    ) -> Result<Used, Fault> {
+        let connection = self.connection(line, scope);
+        tokio::time::timeout_at(deadline, connection).await.unwrap_or_else(|_| {
+            let server = self.settings.name.clone();
+            let (phase, after) = (line.link.phase(), timeout);
+            Err(Fault::Final(UpstreamError::TimedOut { server, phase, after, hint: None }))
+        })
+    }
+
     /// A connection as the server's lifecycle says.
-    async fn connection(self: &Arc<Self>, line: &Line, scope: &Scope) -> Result<Used, Fault> {
+    pub(super) async fn connection(
+        self: &Arc<Self>,
+        line: &Line,
+        scope: &Scope,
+    ) -> Result<Used, Fault> {
         let used = match self.settings.lifecycle {
             Lifecycle::Pooled => line.link.lease().await.map(Used::Lease),
             Lifecycle::OnDemand => scope.link(self, &line.link).lease().await.map(Used::Lease),
@@ -198,7 +209,7 @@ impl Server {
     }
 
     /// Does something until it succeeds, or must not or cannot be tried again.
-    async fn with_retries<T, F>(
+    pub(super) async fn with_retries<T, F>(
         &self,
         line: &Arc<Line>,
         tool: Option<&Arc<str>>,
@@ -289,7 +300,7 @@ impl Server {
     }
 
     /// The line of a caller.
-    fn line(self: &Arc<Self>, caller: &Caller) -> Result<Arc<Line>, UpstreamError> {
+    pub(super) fn line(self: &Arc<Self>, caller: &Caller) -> Result<Arc<Line>, UpstreamError> {
         let own = self.settings.transport.refers_to_caller();
         let transport = match own {
             true => {
@@ -463,7 +474,7 @@ impl Server {
         }
     }
 
-    fn closed(&self) -> UpstreamError {
+    pub(super) fn closed(&self) -> UpstreamError {
         UpstreamError::Closed { server: self.settings.name.clone() }
     }
 
@@ -482,8 +493,17 @@ impl Drop for Server {
     }
 }
 
+/// What a failed listing means.
+pub(super) fn when_listing(held: &Used, error: UpstreamError) -> Fault {
+    match held.get().is_lost() {
+        // A restarted server forgot our MCP session, say. Listing again changes nothing.
+        true => Fault::NotDone { error, pause: Some(Duration::ZERO) },
+        false => Fault::Final(error),
+    }
+}
+
 /// A connection as somebody holds it.
-enum Used {
+pub(super) enum Used {
     Lease(super::link::Lease),
     /// For one call only.
     Own {
@@ -493,7 +513,7 @@ enum Used {
 }
 
 impl Used {
-    fn get(&self) -> &Connection {
+    pub(super) fn get(&self) -> &Connection {
         match self {
             Self::Lease(lease) => lease,
             Self::Own { open, .. } => match open {

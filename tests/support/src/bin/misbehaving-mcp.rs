@@ -50,6 +50,12 @@ const MODES: &[Mode] = &[
     ("floods-stderr", "writes 64 MiB to stderr, and behaves", floods_stderr),
     ("leaks-secret", "puts its secret on stderr, into answers and into errors", leaks_secret),
     ("changes-tools", "each call adds a tool, and says so in a notification", changes_tools),
+    (
+        "changes-resources",
+        "each read adds a resource, and says so in a notification",
+        changes_resources,
+    ),
+    ("odd-offers", "resources without end, odd contents, prompts that are no prompts", odd_offers),
     ("asks-client", "sends requests of its own before each answer", asks_client),
     ("legacy-only", "behaves, and knows nothing of 2026-07-28", legacy_only),
     ("modern-only", "behaves, and knows nothing before 2026-07-28", modern_only),
@@ -309,6 +315,79 @@ fn changes_tools(wire: &Wire) {
                 answer.replace(r#"{"tools":{}}"#, r#"{"tools":{"listChanged":true}}"#)
             }));
         }
+    });
+}
+
+/// Says at the handshake that it has resources and prompts too.
+fn with_offers(answer: String) -> String {
+    let all = r#"{"tools":{},"resources":{"listChanged":true},"prompts":{"listChanged":true}}"#;
+    answer.replace(r#"{"tools":{}}"#, all)
+}
+
+fn changes_resources(wire: &Wire) {
+    let count = Mutex::new(1);
+    wire.read(|request| {
+        let mut count = count.lock().expect("no thread panics");
+        match request.method.as_str() {
+            "resources/list" => {
+                let all: Vec<_> =
+                    (1..=*count).map(|n| json!({"uri": format!("x://{n}")})).collect();
+                let members = format!(r#""resources":{},"ttlMs":60000"#, json!(all));
+                wire.write(&request.result(&members));
+            }
+            "resources/read" => {
+                *count += 1;
+                wire.write(r#"{"jsonrpc":"2.0","method":"notifications/resources/list_changed"}"#);
+                let part = json!([{"uri": request.params["uri"], "text": "new"}]);
+                wire.write(&request.result(&format!(r#""contents":{part},"_meta":{{"own":1}}"#)));
+            }
+            // The subscription stays open.
+            "subscriptions/listen" => {}
+            _ => wire.write_some(request.answer(wire.eras, "[]").map(with_offers)),
+        }
+    });
+}
+
+fn odd_offers(wire: &Wire) {
+    wire.read(|request| match request.method.as_str() {
+        "resources/list" => {
+            let cursor = request.params["cursor"].as_str();
+            let page: u64 = cursor.and_then(|page| page.parse().ok()).unwrap_or(0);
+            let resources = json!([{"uri": format!("x://{page}")}, {"uri": "x://0"}, {"uri": 7}]);
+            let next = page + 1;
+            wire.write(&request.result(&format!(r#""resources":{resources},"nextCursor":"{next}""#)));
+        }
+        "prompts/list" => {
+            let prompts = json!([
+                {"name": "good", "arguments": [{"name": "who", "required": true}, {"name": "how"}]},
+                {"name": "good"}, {"title": "no name"}, 5,
+            ]);
+            wire.write(&request.result(&format!(r#""prompts":{prompts}"#)));
+        }
+        "prompts/get" => {
+            let said = json!([{"role": "user", "content": {"type": "text", "text": request.params["arguments"].to_string()}}]);
+            wire.write(&request.result(&format!(r#""messages":{said}"#)));
+        }
+        "resources/read" => {
+            let uri = request.params["uri"].as_str().unwrap_or_default();
+            match uri {
+                "x://empty" => wire.write(&request.result(r#""contents":[]"#)),
+                "x://odd" => wire.write(&request.result(r#""contents":[{"uri":"x://odd"}]"#)),
+                "x://gone" => wire.write(&request.error(-32002, "Resource not found", None)),
+                "x://big" => {
+                    let part = json!([{"uri": uri, "text": "x".repeat(8 << 20)}]);
+                    wire.write(&request.result(&format!(r#""contents":{part}"#)));
+                }
+                _ => {
+                    let meta = &request.params["_meta"];
+                    let parts = json!([{"uri": uri, "text": meta.to_string()}, {"uri": uri, "blob": "aGk="}]);
+                    wire.write(&request.result(&format!(r#""contents":{parts}"#)));
+                }
+            }
+        }
+        "subscriptions/listen" => {}
+        // Among the rest are the templates, which it does not know.
+        _ => wire.write_some(request.answer(wire.eras, "[]").map(with_offers)),
     });
 }
 
