@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::{HeaderName, HeaderValue};
 use rmcp::transport::common::http_header::{
-    BASE64_HEADER_PREFIX, BASE64_HEADER_SUFFIX, HEADER_MCP_PARAM_PREFIX,
+    BASE64_HEADER_PREFIX, BASE64_HEADER_SUFFIX, HEADER_MCP_NAME, HEADER_MCP_PARAM_PREFIX,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -72,8 +72,23 @@ pub(super) fn of_call(schema: &Value, arguments: &RawValue) -> Headers {
     headers
 }
 
+/// What a request is about, for those methods that are about one thing (`Mcp-Name`).
+pub(super) fn of_target(
+    method: &str,
+    own: &[(&str, &RawValue)],
+) -> Option<(HeaderName, HeaderValue)> {
+    let member = match method {
+        "tools/call" | "prompts/get" => "name",
+        "resources/read" => "uri",
+        _ => return None,
+    };
+    let (_, value) = own.iter().find(|(name, _)| *name == member)?;
+    let value: String = serde_json::from_str(value.get()).ok()?;
+    Some((HEADER_MCP_NAME.parse().ok()?, header_value(&value)?))
+}
+
 /// A text as a header value: as it is where that is possible, else in base 64 with a mark.
-pub(super) fn header_value(text: &str) -> Option<HeaderValue> {
+fn header_value(text: &str) -> Option<HeaderValue> {
     let plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
         && text.trim_ascii() == text
         && !(text.starts_with(BASE64_HEADER_PREFIX) && text.ends_with(BASE64_HEADER_SUFFIX));
@@ -152,6 +167,23 @@ mod tests {
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
             .collect();
         assert_eq!(headers, ["mcp-param-region: =?base64?c8O8ZA==?=", "mcp-param-zone: 7"]);
+    }
+
+    #[test]
+    fn requests_about_one_thing_name_it() {
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+        let (name, uri, arguments) = (raw("\"a b\""), raw("\"file:///ü\""), raw("{}"));
+        let of = |method, own: &[_]| {
+            of_target(method, own)
+                .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+        };
+        let named = [("arguments", &*arguments), ("name", &*name)];
+        for method in ["tools/call", "prompts/get"] {
+            assert_eq!(of(method, &named).as_deref(), Some("mcp-name: a b"));
+        }
+        let read = of("resources/read", &[("uri", &uri)]);
+        assert_eq!(read.as_deref(), Some("mcp-name: =?base64?ZmlsZTovLy/DvA==?="));
+        assert_eq!(of("tools/list", &named), None);
     }
 
     #[test]

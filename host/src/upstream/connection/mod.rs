@@ -2,6 +2,7 @@
 //!
 //! Here the transports' errors become [`UpstreamError`]s and every wait gets its deadline.
 
+mod attempt;
 mod faults;
 mod lists;
 mod params;
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+pub(super) use attempt::Known;
 pub(super) use faults::Fault;
 pub(super) use lists::Listable;
 pub(super) use remote::{Patience, Question, Remote};
@@ -24,18 +26,12 @@ use crate::offers::Offers;
 use crate::tool::{Json, Phase, ToolOutput};
 use crate::upstream::catalog::Catalog;
 use crate::upstream::client::{CallContext, ClientHandler};
-use crate::upstream::error::{Cause, UpstreamError};
+use crate::upstream::error::UpstreamError;
 use crate::upstream::files::Files;
-use crate::upstream::handshake::{Era, RequestMeta, ServerInfo, shake_hands};
-use crate::upstream::inbox::Inbox;
+use crate::upstream::handshake::{Era, RequestMeta};
 use crate::upstream::message::METHOD_NOT_FOUND;
-use crate::upstream::process::{Process, Program};
-use crate::upstream::redact::Redactor;
 use crate::upstream::settings::{TransportSettings, UpstreamSettings};
-use crate::upstream::transport::stdio::Stdio;
-use crate::upstream::transport::streamable_http::StreamableHttp;
 use crate::upstream::transport::{CLOSE_TIME, Request, Transport, TransportError};
-use faults::Faults;
 
 /// Between two attempts to hear about changes from a modern server.
 const LISTEN_PAUSE: Duration = Duration::from_secs(5);
@@ -66,6 +62,14 @@ impl Connection {
         match self {
             Self::Remote(remote) => remote.info.era,
             Self::Files(_) => Era::Modern,
+        }
+    }
+
+    /// What makes the next connection's beginning shorter.
+    pub(super) fn known(&self) -> Option<Known> {
+        match self {
+            Self::Remote(remote) => Some(Known { way: remote.way, era: remote.info.era }),
+            Self::Files(_) => None,
         }
     }
 
@@ -199,12 +203,12 @@ fn later(from: Instant, wait: Duration) -> Instant {
 /// Cancel-safe: dropped half-way, it leaves no process and no socket behind.
 pub(super) async fn open(
     settings: &UpstreamSettings,
-    remembered: Option<Era>,
+    known: Option<Known>,
     handler: Option<&Arc<dyn ClientHandler>>,
     on_phase: OnPhase<'_>,
 ) -> Result<Connection, UpstreamError> {
+    on_phase(Phase::Connect);
     if let TransportSettings::Files { roots } = &settings.transport {
-        on_phase(Phase::Connect);
         let files =
             Files::open(&settings.name, roots).map_err(|cause| UpstreamError::Unavailable {
                 server: settings.name.clone(),
@@ -213,133 +217,7 @@ pub(super) async fn open(
             })?;
         return Ok(Connection::Files(files));
     }
-    let redactor = Arc::new(Redactor::new(&settings.transport));
-    let faults = Faults { server: &settings.name, redactor: &redactor };
-    on_phase(Phase::Connect);
-    let mut attempt = Attempt::connect(settings, handler, &redactor)?;
-    on_phase(Phase::Handshake);
-    let deadline = deadline_after(settings.timeouts.handshake);
-    let mut outcome = attempt.shake_hands(settings, remembered, deadline).await?;
-    let second_try = match (&outcome, remembered) {
-        (Ok(_), _) => None,
-        // The server may have changed since.
-        (Err(_), Some(Era::Legacy)) => Some(None),
-        // The question about its era may have killed it, or set its mind on the wrong one. Over
-        // HTTP each request stands for itself.
-        (Err(_), _) if attempt.is_process => Some(Some(Era::Legacy)),
-        (Err(_), _) => None,
-    };
-    if let Some(era) = second_try {
-        tracing::debug!(server = %settings.name, "second handshake, on a new connection");
-        attempt.link.abandon();
-        attempt = Attempt::connect(settings, handler, &redactor)?;
-        outcome = attempt.shake_hands(settings, era, deadline).await?;
-    }
-    let info = outcome.map_err(|error| faults.explain(Phase::Handshake, error))?;
-    Ok(Connection::Remote(Box::new(attempt.into_remote(settings, info, redactor))))
-}
-
-/// A link that has not shaken hands. Dropping it ends what it started.
-struct Attempt {
-    link: Arc<dyn Transport>,
-    inbox: Arc<Inbox>,
-    is_process: bool,
-}
-
-impl Attempt {
-    fn connect(
-        settings: &UpstreamSettings,
-        handler: Option<&Arc<dyn ClientHandler>>,
-        redactor: &Arc<Redactor>,
-    ) -> Result<Self, UpstreamError> {
-        let inbox = Arc::new(Inbox::new(settings.name.clone(), handler.cloned()));
-        let (link, is_process): (Result<Arc<dyn Transport>, Cause>, bool) = match &settings
-            .transport
-        {
-            TransportSettings::Stdio { command, args, env, cwd } => {
-                let program = Program { command, args, env, cwd: cwd.as_deref() };
-                let process =
-                    Process::start(&program, Arc::clone(redactor), settings.name.as_str());
-                let link = process.map(|(process, pipes)| {
-                    let redactor = Arc::clone(redactor);
-                    let write_timeout = settings.timeouts.write;
-                    Arc::new(Stdio::new(
-                        process,
-                        pipes,
-                        write_timeout,
-                        Arc::clone(&inbox),
-                        redactor,
-                    )) as _
-                });
-                (link, true)
-            }
-            TransportSettings::Http(http) => {
-                let link =
-                    StreamableHttp::new(settings, http, Arc::clone(&inbox), Arc::clone(redactor));
-                (link.map(|link| Arc::new(link) as _), false)
-            }
-            TransportSettings::Files { .. } => {
-                (Err(Cause::new("the files upstream has no connection")), false)
-            }
-        };
-        // What fails before anything was sent is a matter of the settings or of this machine.
-        let link = link.map_err(|cause| UpstreamError::Unavailable {
-            server: settings.name.clone(),
-            phase: Phase::Connect,
-            cause: cause.permanent(),
-        })?;
-        Ok(Self { link, inbox, is_process })
-    }
-
-    /// The outer error is the deadline.
-    async fn shake_hands(
-        &self,
-        settings: &UpstreamSettings,
-        remembered: Option<Era>,
-        deadline: Instant,
-    ) -> Result<Result<ServerInfo, TransportError>, UpstreamError> {
-        let handshake = shake_hands(&*self.link, remembered, self.inbox.capabilities());
-        tokio::time::timeout_at(deadline, handshake).await.map_err(|_| {
-            let silent =
-                "it wrote nothing; is it an MCP server, and is handshake_timeout long enough?";
-            UpstreamError::TimedOut {
-                server: settings.name.clone(),
-                phase: Phase::Handshake,
-                after: settings.timeouts.handshake,
-                hint: Some(self.link.hint().unwrap_or_else(|| silent.to_owned())),
-            }
-        })
-    }
-
-    fn into_remote(
-        self,
-        settings: &UpstreamSettings,
-        info: ServerInfo,
-        redactor: Arc<Redactor>,
-    ) -> Remote {
-        let meta = (info.era == Era::Modern).then(|| RequestMeta::new(self.inbox.capabilities()));
-        // Older servers tell without being asked.
-        let listener = meta.clone().filter(|_| info.tells_changes.any()).map(|meta| {
-            AbortOnDropHandle::new(tokio::spawn(listen(
-                Arc::clone(&self.link),
-                info.tells_changes,
-                meta,
-            )))
-        });
-        Remote {
-            server: settings.name.clone(),
-            sends_headers: info.era == Era::Modern && !self.is_process,
-            link: Arc::clone(&self.link),
-            info,
-            inbox: Arc::clone(&self.inbox),
-            redactor,
-            timeouts: settings.timeouts.clone(),
-            tools: Arc::new(settings.tools.clone()),
-            meta,
-            lists: lists::Lists::default(),
-            _listener: listener,
-        }
-    }
+    attempt::open(settings, known, handler, on_phase).await
 }
 
 /// Asks a modern server to tell when something changes, again and again. The notifications arrive

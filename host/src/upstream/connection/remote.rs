@@ -9,6 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::attempt::Way;
 use super::faults::{Fault, Faults};
 use super::lists::Lists;
 use super::params::{Meta, Params, Round};
@@ -34,6 +35,7 @@ const MAX_INPUTS: usize = 32;
 /// A connection to a server outside of this process.
 pub(in crate::upstream) struct Remote {
     pub(super) server: UpstreamName,
+    pub(super) way: Way,
     pub(super) link: Arc<dyn Transport>,
     pub(super) info: ServerInfo,
     pub(super) inbox: Arc<Inbox>,
@@ -124,12 +126,12 @@ impl Remote {
         patience: Patience,
     ) -> Result<Json, Fault> {
         let text = |text: &str| to_raw_value(text).map_err(|error| self.unwritable(&error));
-        let (subject, named) = match question {
+        let subject = match question {
             Question::Read { uri }
             | Question::Subscribe { uri }
-            | Question::Unsubscribe { uri } => (Some(("uri", text(uri)?)), Some(*uri)),
-            Question::Prompt { name, .. } => (Some(("name", text(name)?)), Some(*name)),
-            Question::Complete { .. } => (None, None),
+            | Question::Unsubscribe { uri } => Some(("uri", text(uri)?)),
+            Question::Prompt { name, .. } => Some(("name", text(name)?)),
+            Question::Complete { .. } => None,
         };
         let mut own: Vec<(&'static str, &RawValue)> = Vec::with_capacity(3);
         own.extend(subject.as_ref().map(|(member, value)| (*member, &**value)));
@@ -141,16 +143,8 @@ impl Remote {
             }
             _ => {}
         }
-        let headers = named.map(|name| self.name_header(name)).unwrap_or_default();
-        let ask = Ask { method: question.method(), own: &own, headers: &headers };
+        let ask = Ask { method: question.method(), own: &own, headers: &[] };
         self.ask(&ask, context, patience).await
-    }
-
-    /// Modern servers over HTTP are told in a header whom a request is about.
-    fn name_header(&self, name: &str) -> param_headers::Headers {
-        let value = self.sends_headers.then(|| param_headers::header_value(name)).flatten();
-        let header = value.map(|value| (http::HeaderName::from_static("mcp-name"), value));
-        header.into_iter().collect()
     }
 
     /// Only the tool's schema tells which arguments are headers, so it has to be known.
@@ -163,12 +157,9 @@ impl Remote {
             return Ok(Vec::new());
         }
         let catalog = self.catalog().await?;
-        let mut headers = catalog
-            .tool(tool)
-            .map(|tool| param_headers::of_call(&tool.input_schema, arguments))
-            .unwrap_or_default();
-        headers.extend(self.name_header(tool));
-        Ok(headers)
+        let tool = catalog.tool(tool);
+        let headers = tool.map(|tool| param_headers::of_call(&tool.input_schema, arguments));
+        Ok(headers.unwrap_or_default())
     }
 
     /// Whether the server answers at all: the cheapest question of its era.
@@ -241,9 +232,17 @@ impl Remote {
         let params = to_raw_value(&Params { own: ask.own, round, meta }).map_err(|error| {
             Waited::Failed(TransportError::Answer(AnswerFault::Malformed(error.to_string())))
         })?;
-        let (method, headers) = (ask.method, ask.headers);
-        let request =
-            Request { method, params: &params, headers, cancellable: true, watch: Some(watch) };
+        let mut headers = ask.headers.to_vec();
+        if self.sends_headers {
+            headers.extend(param_headers::of_target(ask.method, ask.own));
+        }
+        let request = Request {
+            method: ask.method,
+            params: &params,
+            headers: &headers,
+            cancellable: true,
+            watch: Some(watch),
+        };
         watch.touch();
         let mut answer = self.link.request(request);
         loop {

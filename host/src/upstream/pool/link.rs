@@ -187,9 +187,9 @@ impl Link {
             true => None,
             false => Some(server.place().await?),
         };
-        let era = server.era();
-        let opened = connection::open(&self.settings, era, server.handler(), &on_phase).await;
-        server.set_era(opened.as_ref().ok().map(Connection::era));
+        let known = server.known();
+        let opened = connection::open(&self.settings, known, server.handler(), &on_phase).await;
+        server.set_known(opened.as_ref().ok().and_then(Connection::known));
         Ok(Open { connection: opened?, _place: place })
     }
 

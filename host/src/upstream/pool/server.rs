@@ -19,9 +19,8 @@ use crate::tool::{Phase, ToolOutput};
 use crate::upstream::caller::Caller;
 use crate::upstream::catalog::Catalog;
 use crate::upstream::client::{CallContext, ClientHandler};
-use crate::upstream::connection::{self, Connection, Fault, Patience};
+use crate::upstream::connection::{self, Connection, Fault, Known, Patience};
 use crate::upstream::error::{Cause, UpstreamError};
-use crate::upstream::handshake::Era;
 use crate::upstream::health::{Health, Observation};
 use crate::upstream::settings::{Lifecycle, Timeouts, TransportSettings, UpstreamSettings};
 
@@ -36,8 +35,8 @@ pub(super) struct Server {
     /// One per set of credentials.
     lines: Mutex<HashMap<Credentials, Arc<Line>>>,
     places: Arc<Semaphore>,
-    /// The era of the last connection; saves a question at the next one.
-    era: Mutex<Option<Era>>,
+    /// How the last connection went; saves questions at the next one.
+    known: Mutex<Option<Known>>,
     /// The last list of its tools, for what it says about repeating a call.
     catalog: Mutex<Option<Arc<Catalog>>>,
     reaper: Mutex<Option<AbortOnDropHandle<()>>>,
@@ -81,7 +80,7 @@ impl Server {
             handler,
             health,
             lines: Mutex::default(),
-            era: Mutex::default(),
+            known: Mutex::default(),
             catalog: Mutex::default(),
             reaper: Mutex::default(),
             closings: TaskTracker::new(),
@@ -97,12 +96,12 @@ impl Server {
         self.handler.as_ref()
     }
 
-    pub(super) fn era(&self) -> Option<Era> {
-        *lock(&self.era)
+    pub(super) fn known(&self) -> Option<Known> {
+        *lock(&self.known)
     }
 
-    pub(super) fn set_era(&self, era: Option<Era>) {
-        *lock(&self.era) = era;
+    pub(super) fn set_known(&self, known: Option<Known>) {
+        *lock(&self.known) = known;
     }
 
     /// The tools, over a connection of the scope's caller.

@@ -13,25 +13,39 @@ use crate::tool::Phase;
 use crate::upstream::settings::{HttpSettings, Secret, TransportSettings};
 use crate::upstream::{Caller, Era, UpstreamError};
 
+const MAX_BODY_BYTES: usize = 1 << 20;
+
 /// What a server sees of one request.
-struct Seen {
-    method: String,
-    headers: BTreeMap<String, String>,
-    body: Value,
+pub(super) struct Seen {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: Value,
 }
 
 impl Seen {
-    fn rpc(&self) -> &str {
+    pub(super) fn rpc(&self) -> &str {
         self.body["method"].as_str().unwrap_or_default()
     }
 
-    fn tool(&self) -> &str {
+    pub(super) fn tool(&self) -> &str {
         self.body["params"]["name"].as_str().unwrap_or_default()
     }
 
+    /// What happened, as it stands in a [`Log`].
+    pub(super) fn logged(&self) -> String {
+        match self.rpc() {
+            "" => self.method.clone(),
+            rpc => rpc.to_owned(),
+        }
+    }
+
+    pub(super) fn message(&self, result: Value) -> String {
+        json!({ "jsonrpc": "2.0", "id": self.body["id"], "result": result }).to_string()
+    }
+
     fn answer(&self, result: Value) -> Played {
-        let message = json!({ "jsonrpc": "2.0", "id": self.body["id"], "result": result });
-        played(200, "application/json", &message.to_string())
+        played(200, "application/json", &self.message(result))
     }
 
     fn text(&self, text: &str) -> Played {
@@ -40,12 +54,12 @@ impl Seen {
 }
 
 /// What it answers, head included. The connection is closed afterwards, unless it is held.
-struct Played {
-    bytes: Vec<u8>,
-    hold: bool,
+pub(super) struct Played {
+    pub(super) bytes: Vec<u8>,
+    pub(super) hold: bool,
 }
 
-fn played(status: u16, kind: &str, body: &str) -> Played {
+pub(super) fn played(status: u16, kind: &str, body: &str) -> Played {
     let length = body.len();
     let head = format!(
         "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close"
@@ -53,7 +67,7 @@ fn played(status: u16, kind: &str, body: &str) -> Played {
     Played { bytes: format!("{head}\r\n\r\n{body}").into_bytes(), hold: false }
 }
 
-fn stream(text: &str, hold: bool) -> Played {
+pub(super) fn stream(text: &str, hold: bool) -> Played {
     let head = "HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
     Played { bytes: format!("{head}{text}").into_bytes(), hold }
 }
@@ -65,7 +79,7 @@ fn with_header(mut played: Played, header: &str) -> Played {
 }
 
 /// Everything that happened, in order: `rpc method`, or `closed` for a held stream's end.
-type Log = Arc<Mutex<Vec<String>>>;
+pub(super) type Log = Arc<Mutex<Vec<String>>>;
 
 async fn serve(play: impl Fn(&Seen) -> Played + Send + Sync + 'static) -> (String, Log) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -88,25 +102,8 @@ async fn exchange(
     log: Log,
 ) -> Option<()> {
     let mut socket = BufReader::new(socket);
-    let mut line = String::new();
-    socket.read_line(&mut line).await.ok()?;
-    let method = line.split(' ').next()?.to_owned();
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        socket.read_line(&mut line).await.ok()?;
-        let Some((name, value)) = line.trim().split_once(": ") else { break };
-        headers.insert(name.to_ascii_lowercase(), value.to_owned());
-    }
-    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
-    let mut body = vec![0; length];
-    socket.read_exact(&mut body).await.ok()?;
-    let body = serde_json::from_slice(&body).unwrap_or_default();
-    let seen = Seen { method, headers, body };
-    log.lock().unwrap().push(match seen.rpc() {
-        "" => seen.method.clone(),
-        rpc => rpc.to_owned(),
-    });
+    let seen = read_request(&mut socket).await?;
+    log.lock().unwrap().push(seen.logged());
     let answer = play(&seen);
     // The client may have gone, or may refuse to read on.
     let _ = socket.write_all(&answer.bytes).await;
@@ -117,8 +114,32 @@ async fn exchange(
     Some(())
 }
 
+/// Reads one request, unless its body is too large for this server: then nothing is read any more.
+pub(super) async fn read_request(socket: &mut BufReader<TcpStream>) -> Option<Seen> {
+    let mut line = String::new();
+    socket.read_line(&mut line).await.ok()?;
+    let mut words = line.split(' ').map(ToOwned::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        socket.read_line(&mut line).await.ok()?;
+        let Some((name, value)) = line.trim().split_once(": ") else { break };
+        headers.insert(name.to_ascii_lowercase(), value.to_owned());
+    }
+    assert!(!headers.contains_key("transfer-encoding"), "bodies have their length");
+    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+    if length > MAX_BODY_BYTES {
+        std::future::pending::<()>().await;
+    }
+    let mut body = vec![0; length];
+    socket.read_exact(&mut body).await.ok()?;
+    let body = serde_json::from_slice(&body).unwrap_or_default();
+    Some(Seen { method, path, headers, body })
+}
+
 /// The part of a legacy server that is the same in all tests; `None` for the rest.
-fn legacy(seen: &Seen, session: &str) -> Option<Played> {
+pub(super) fn legacy(seen: &Seen, session: &str) -> Option<Played> {
     Some(match (seen.method.as_str(), seen.rpc()) {
         ("GET" | "DELETE", _) => played(405, "text/plain", ""),
         (_, "server/discover") => {
@@ -144,7 +165,7 @@ fn modern(seen: &Seen) -> Option<Played> {
     })
 }
 
-async fn eventually(log: &Log, wanted: &str) {
+pub(super) async fn eventually(log: &Log, wanted: &str) {
     let deadline = Instant::now() + Duration::from_secs(5);
     while !log.lock().unwrap().iter().any(|line| line == wanted) {
         assert!(Instant::now() < deadline, "no {wanted} in {:?}", log.lock().unwrap());
@@ -154,13 +175,16 @@ async fn eventually(log: &Log, wanted: &str) {
 
 #[tokio::test]
 async fn a_server_that_forgot_the_session_gets_a_new_one_and_the_call_again() {
-    for forgotten in [
-        played(404, "text/plain", "session?"),
-        played(
-            400,
-            "application/json",
-            r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"No valid session ID provided"}}"#,
-        ),
+    let own = r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32001,"message":"Session not found"}}"#;
+    let unnamed =
+        r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"No valid session ID provided"}}"#;
+    for (status, body) in [
+        (404, "session?"),
+        (400, "session?"),
+        (404, own),
+        (400, own),
+        (404, unnamed),
+        (400, unnamed),
     ] {
         let sessions = Mutex::new(0);
         let (url, log) = serve(move |seen| {
@@ -170,7 +194,8 @@ async fn a_server_that_forgot_the_session_gets_a_new_one_and_the_call_again() {
             }
             legacy(seen, &format!("session-{sessions}")).unwrap_or_else(|| {
                 if seen.headers["mcp-session-id"] == "session-1" && seen.tool() == "second" {
-                    return Played { bytes: forgotten.bytes.clone(), hold: false };
+                    let body = body.replace("ID", &seen.body["id"].to_string());
+                    return played(status, "application/json", &body);
                 }
                 assert_eq!(seen.headers["mcp-protocol-version"], "2025-11-25");
                 seen.text(&seen.headers["mcp-session-id"])
@@ -183,6 +208,88 @@ async fn a_server_that_forgot_the_session_gets_a_new_one_and_the_call_again() {
         let asked = log.lock().unwrap().iter().filter(|rpc| *rpc == "server/discover").count();
         assert_eq!(asked, 1, "the era is remembered");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_an_answer_is_not_taken_for_a_forgotten_session() {
+    let (url, log) = serve(|seen| {
+        legacy(seen, "1").unwrap_or_else(|| {
+            let (status, code) = if seen.tool() == "none" { (404, -32601) } else { (400, -32602) };
+            let error = json!({ "code": code, "message": "no, really" });
+            let body = json!({ "jsonrpc": "2.0", "id": seen.body["id"], "error": error });
+            played(status, "application/json", &body.to_string())
+        })
+    })
+    .await;
+    let upstreams = only(http(&url));
+    for tool in ["none", "bad"] {
+        let error = call(&upstreams, tool, "{}").await.unwrap_err();
+        assert!(matches!(error, UpstreamError::Rejected { .. }), "{tool}: {error}");
+    }
+    let log = log.lock().unwrap();
+    assert_eq!(log.iter().filter(|rpc| *rpc == "tools/call").count(), 2, "{log:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_read_is_noticed_while_it_is_written_to() {
+    let (url, _) = serve(|seen| legacy(seen, "1").unwrap_or_else(|| seen.text("ok"))).await;
+    let mut settings = super::settings("s", http(&url));
+    settings.timeouts.write = Duration::from_millis(300);
+    let upstreams = crate::upstream::Upstreams::new(vec![settings], None).unwrap();
+    let arguments = |bytes: usize| json!({ "x": "x".repeat(bytes) }).to_string();
+    call(&upstreams, "small", &arguments(MAX_BODY_BYTES / 2)).await.unwrap();
+    // More than all the buffers between us hold.
+    let error = call(&upstreams, "large", &arguments(64 << 20)).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::TimedOut { phase: Phase::Write, .. }), "{error}");
+    call(&upstreams, "small", &arguments(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_proxy_that_cannot_be_used_is_named_without_its_password() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for (proxy, part) in [
+        (format!("http://anna:hunter22@{gone}"), format!("through the proxy {gone}")),
+        ("hunter22".to_owned(), "its proxy has to be a URL".to_owned()),
+        ("ftp://anna:hunter22@x".to_owned(), "its proxy has to be a URL".to_owned()),
+    ] {
+        let settings = HttpSettings {
+            proxy: Some(Secret::new(proxy)),
+            ..HttpSettings::new("http://x.test/mcp")
+        };
+        let error = call(&only(TransportSettings::Http(settings)), "x", "{}").await.unwrap_err();
+        let error = format!("{error} {error:?}");
+        assert!(error.contains(&part) && !error.contains("hunter22"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_ca_file_that_cannot_be_used_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (empty, broken) = (folder.path().join("empty.pem"), folder.path().join("broken.pem"));
+    std::fs::write(&empty, "# none\n").unwrap();
+    std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();
+    for (path, part) in [
+        (folder.path().join("absent.pem"), "absent.pem cannot be read"),
+        (empty, "empty.pem has no certificate"),
+        (broken, "broken.pem"),
+    ] {
+        let settings =
+            HttpSettings { ca_file: Some(path), ..HttpSettings::new("https://localhost:9/mcp") };
+        let error = call(&only(TransportSettings::Http(settings)), "x", "{}").await.unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_to_the_same_origin_is_followed() {
+    let (url, _) = serve(|seen| {
+        if seen.path == "/mcp" {
+            return with_header(played(307, "text/plain", ""), "location: /mcp/");
+        }
+        legacy(seen, "1").unwrap_or_else(|| seen.text(&seen.path))
+    })
+    .await;
+    assert_eq!(call(&only(http(&url)), "x", "{}").await.unwrap().first_text(), "/mcp/");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod faults;
 mod http_faults;
 mod processes;
+mod sse_faults;
 
 use std::time::Duration;
 

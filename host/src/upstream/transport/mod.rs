@@ -2,9 +2,11 @@
 //! answers to requests; it knows nothing of tools, eras or handshakes.
 
 mod event_stream;
-mod http;
+pub(super) mod http;
+pub(super) mod sse;
 pub(super) mod stdio;
 pub(super) mod streamable_http;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,25 +5,24 @@
 //! is dropped. When the process ends, everyone who waits is told at once how it ended and what it
 //! last wrote to stderr.
 
-use std::collections::HashMap;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::tool::Json;
 use crate::upstream::error::Cause;
 use crate::upstream::inbox::Inbox;
 use crate::upstream::message::{self, AnswerFault, Incoming, MAX_MESSAGE_BYTES};
 use crate::upstream::process::{Pipes, Process};
 use crate::upstream::redact::Redactor;
+use crate::upstream::transport::waiting::{Outcome, Waiting};
 use crate::upstream::transport::{Request, Transport, TransportError};
 
 /// Messages that wait for a server which does not read its stdin. Callers beyond that wait, within
@@ -56,17 +55,8 @@ struct Shared {
     process: Process,
     inbox: Arc<Inbox>,
     redactor: Arc<Redactor>,
-    waiting: Mutex<Waiting>,
+    waiting: Waiting,
     noise: Mutex<String>,
-}
-
-type Outcome = Result<Json, TransportError>;
-
-enum Waiting {
-    /// Who waits for which id.
-    Open(HashMap<u64, oneshot::Sender<Outcome>>),
-    /// Why nobody can wait any more.
-    Lost(TransportError),
 }
 
 impl Stdio {
@@ -82,7 +72,7 @@ impl Stdio {
             process,
             inbox,
             redactor,
-            waiting: Mutex::new(Waiting::Open(HashMap::new())),
+            waiting: Waiting::default(),
             noise: Mutex::default(),
         });
         let (outbox, queue) = mpsc::channel(WRITE_QUEUE);
@@ -116,7 +106,7 @@ impl Stdio {
 impl Transport for Stdio {
     async fn request(&self, request: Request<'_>) -> Outcome {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let answer = self.shared.expect_answer(id)?;
+        let answer = self.shared.waiting.expect(id, None)?;
         let mut ticket = Ticket { link: self, id, tell_server: false };
         let message = message::request(id, request.method, request.params);
         if let Err(error) = self.send(message).await {
@@ -136,7 +126,7 @@ impl Transport for Stdio {
     fn settle(&self, _version: &str, _modern: bool) {}
 
     fn is_lost(&self) -> bool {
-        matches!(*self.shared.waiting(), Waiting::Lost(_))
+        self.shared.waiting.loss().is_some()
     }
 
     fn hint(&self) -> Option<String> {
@@ -156,7 +146,7 @@ impl Transport for Stdio {
     async fn close(&self) {
         // Without a sender the writer ends and closes the server's stdin.
         drop(self.outbox.lock().unwrap_or_else(PoisonError::into_inner).take());
-        self.shared.lose(TransportError::Closed);
+        self.shared.waiting.lose(TransportError::Closed);
         self.shared.process.close().await;
     }
 }
@@ -170,7 +160,7 @@ struct Ticket<'a> {
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        self.link.shared.forget(self.id);
+        self.link.shared.waiting.forget(self.id);
         if self.tell_server
             && let Some(outbox) = self.link.outbox()
         {
@@ -181,78 +171,15 @@ impl Drop for Ticket<'_> {
 }
 
 impl Shared {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn noise(&self) -> String {
         self.noise.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn expect_answer(&self, id: u64) -> Result<oneshot::Receiver<Outcome>, TransportError> {
-        match &mut *self.waiting() {
-            // It was lost before, so nothing of this request was sent.
-            Waiting::Lost(TransportError::Lost(cause)) => {
-                Err(TransportError::Unreachable(cause.clone()))
-            }
-            Waiting::Lost(error) => Err(error.clone()),
-            Waiting::Open(waiting) => {
-                let (sender, receiver) = oneshot::channel();
-                waiting.insert(id, sender);
-                Ok(receiver)
-            }
-        }
-    }
-
-    fn forget(&self, id: u64) {
-        if let Waiting::Open(waiting) = &mut *self.waiting() {
-            waiting.remove(&id);
-        }
-    }
-
-    fn answer(&self, id: u64, outcome: Outcome) {
-        let waiting = match &mut *self.waiting() {
-            Waiting::Open(waiting) => waiting.remove(&id),
-            Waiting::Lost(_) => None,
-        };
-        match waiting {
-            // The receiver may be gone: its caller gave up a moment ago.
-            Some(waiting) => drop(waiting.send(outcome)),
-            None => tracing::trace!(id, "an answer that nobody waits for"),
-        }
-    }
-
-    /// An answer that is too long, and whose id was not found: rather fail all than let one hang.
-    fn answer_everyone(&self, fault: &AnswerFault) {
-        if let Waiting::Open(waiting) = &mut *self.waiting() {
-            for (_, waiting) in waiting.drain() {
-                let _ = waiting.send(Err(TransportError::Answer(fault.clone())));
-            }
-        }
-    }
-
-    /// Ends the link: whoever waits gets the error, and so does whoever comes later.
-    fn lose(&self, error: TransportError) {
-        let mut state = self.waiting();
-        if let Waiting::Open(waiting) = &mut *state {
-            let waiting = std::mem::take(waiting);
-            *state = Waiting::Lost(error.clone());
-            drop(state);
-            for (_, waiting) in waiting {
-                let _ = waiting.send(Err(error.clone()));
-            }
-        }
-    }
-
     /// Why the link is lost, if that becomes known soon.
     async fn loss_soon(&self) -> Option<TransportError> {
-        let known = || match &*self.waiting() {
-            Waiting::Lost(error) => Some(error.clone()),
-            Waiting::Open(_) => None,
-        };
         let _ = tokio::time::timeout(EXIT_NEWS_TIME, self.process.ended()).await;
         for _ in 0..20 {
-            if let Some(error) = known() {
+            if let Some(error) = self.waiting.loss() {
                 return Some(error);
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -297,7 +224,7 @@ async fn write(
             Err(_) => {
                 // Half a line is written: nothing that follows could be understood.
                 if let Some(shared) = shared.upgrade() {
-                    shared.lose(TransportError::WriteTimedOut(timeout));
+                    shared.waiting.lose(TransportError::WriteTimedOut(timeout));
                 }
                 return;
             }
@@ -333,9 +260,9 @@ async fn read(stdout: ChildStdout, shared: Arc<Shared>, outbox: mpsc::WeakSender
             },
             Line::TooLong { head, tail } => match message::find_id(&head, &tail) {
                 Some(id) => {
-                    shared.answer(id, Err(TransportError::Answer(AnswerFault::TooLarge)));
+                    shared.waiting.answer(id, Err(TransportError::Answer(AnswerFault::TooLarge)));
                 }
-                None => shared.answer_everyone(&AnswerFault::TooLarge),
+                None => shared.waiting.answer_everyone(&AnswerFault::TooLarge),
             },
         }
         if noise_bytes > MAX_NOISE_BYTES {
@@ -349,7 +276,7 @@ async fn read(stdout: ChildStdout, shared: Arc<Shared>, outbox: mpsc::WeakSender
     };
     // stderr is read by another worker, which may be a moment behind.
     tokio::time::sleep(Duration::from_millis(20)).await;
-    shared.lose(TransportError::Lost(Cause::new(shared.explain(&what))));
+    shared.waiting.lose(TransportError::Lost(Cause::new(shared.explain(&what))));
 }
 
 /// Resolves when the process has ended and its stdout was given time to run dry.
@@ -360,7 +287,7 @@ async fn after_exit(process: &Process) {
 
 fn take(shared: &Shared, outbox: &mpsc::WeakSender<Bytes>, message: Incoming) {
     if let Incoming::Answer { id, outcome } = message {
-        shared.answer(id, outcome.map_err(TransportError::Answer));
+        shared.waiting.answer(id, outcome.map_err(TransportError::Answer));
         return;
     }
     let outbox = outbox.clone();

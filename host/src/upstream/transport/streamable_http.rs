@@ -26,7 +26,7 @@ use crate::upstream::inbox::{Inbox, Watch};
 use crate::upstream::message::{self, AnswerFault, Incoming};
 use crate::upstream::redact::Redactor;
 use crate::upstream::settings::{HttpSettings, UpstreamSettings};
-use crate::upstream::transport::event_stream::EventReader;
+use crate::upstream::transport::event_stream::{Event, EventReader};
 use crate::upstream::transport::http::body::{media_type, read_answer};
 use crate::upstream::transport::http::{
     Asked, Endpoint, Outgoing, SIDE_MESSAGE_TIME, broken, name,
@@ -331,14 +331,15 @@ impl Shared {
             if let Some(watch) = watch {
                 watch.touch();
             }
-            let mut data = Vec::new();
-            events
-                .push(&chunk, |event| data.push(event.data))
-                .map_err(|_| TransportError::Answer(AnswerFault::TooLarge))?;
-            for data in data {
-                if let Some(answer) = self.take_event(id, &data, watch) {
+            let mut found = Vec::new();
+            events.push(&chunk, |event| found.push(event));
+            for event in found {
+                if let Some(answer) = self.take_event(id, event, watch)? {
                     return Ok(Some(answer));
                 }
+            }
+            if events.is_too_long() {
+                return Err(TransportError::Answer(AnswerFault::TooLarge));
             }
         }
     }
@@ -346,11 +347,20 @@ impl Shared {
     fn take_event(
         self: &Arc<Self>,
         id: u64,
-        data: &str,
+        event: Event,
         watch: Option<&Arc<Watch>>,
-    ) -> Option<Result<Json, TransportError>> {
-        // An event without data only carries an id.
-        self.find_answer(id, message::read(data.as_bytes()).ok()?, watch)
+    ) -> Result<Option<Result<Json, TransportError>>, TransportError> {
+        match event {
+            Event::TooLong { .. } => Err(TransportError::Answer(AnswerFault::TooLarge)),
+            Event::Whole { kind, .. } if kind == "endpoint" => {
+                let text = "it answers with the stream of events of HTTP+SSE (revision 2024-11-05)";
+                Err(TransportError::NoEndpoint(Cause::new(text)))
+            }
+            // An event without data only carries an id.
+            Event::Whole { data, .. } => Ok(message::read(&data)
+                .ok()
+                .and_then(|messages| self.find_answer(id, messages, watch))),
+        }
     }
 
     /// Handles what is no answer; what the server asks is answered by a message of its own.
@@ -382,13 +392,12 @@ async fn listen(shared: Arc<Shared>) {
             return;
         }
         while let Ok(Some(chunk)) = response.chunk().await {
-            let mut data = Vec::new();
-            if events.push(&chunk, |event| data.push(event.data)).is_err() {
-                return;
-            }
-            for data in data {
+            let mut found = Vec::new();
+            events.push(&chunk, |event| found.push(event));
+            for event in found {
+                let Event::Whole { data, .. } = event else { continue };
                 attempt = 0;
-                for message in message::read(data.as_bytes()).unwrap_or_default() {
+                for message in message::read(&data).unwrap_or_default() {
                     shared.take_unasked(message, None);
                 }
             }

@@ -20,6 +20,7 @@ use reqwest::{Client, Response, Url};
 use rmcp::transport::common::http_header::{EVENT_STREAM_MIME_TYPE, JSON_MIME_TYPE};
 
 pub(super) use refusal::Asked;
+pub(in crate::upstream) use refusal::neither;
 pub(super) use unreachable::broken;
 
 use crate::upstream::error::Cause;

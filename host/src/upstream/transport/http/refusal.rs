@@ -14,12 +14,28 @@ use crate::upstream::transport::TransportError;
 /// How much of a body is shown.
 const EXCERPT_CHARS: usize = 300;
 
+/// The ways out where HTTP answers and MCP does not.
+const ENDPOINT_ADVICE: &str = "; is its URL the MCP endpoint?";
+const PROTOCOL_ADVICE: &str = "; is this an MCP endpoint?";
+
+/// Why both of MCP's ways over HTTP failed, with one way out.
+pub(in crate::upstream) fn neither(streamable: &Cause, sse: &Cause) -> Cause {
+    let first = streamable.to_string();
+    let first = first.trim_end_matches(ENDPOINT_ADVICE).trim_end_matches(PROTOCOL_ADVICE);
+    Cause::new(format!("tried as streamable HTTP: {first}; tried as HTTP+SSE: {sse}"))
+}
+
 /// What was asked.
 #[derive(Clone, Copy)]
 pub(in crate::upstream::transport) struct Asked {
     pub(in crate::upstream::transport) id: u64,
     /// Within an MCP session, which the server may have forgotten.
     pub(in crate::upstream::transport) in_session: bool,
+}
+
+impl Asked {
+    /// Not by a message: their ids begin with 1.
+    pub(in crate::upstream::transport) const STREAM: Self = Self { id: 0, in_session: false };
 }
 
 impl Endpoint {
@@ -61,7 +77,7 @@ impl Endpoint {
                 TransportError::Busy { cause: text(&advice), retry_after }
             }
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                TransportError::NoEndpoint(text("; is its URL the MCP endpoint?"))
+                TransportError::NoEndpoint(text(ENDPOINT_ADVICE))
             }
             _ if status.is_redirection() => {
                 let to = headers.get(header::LOCATION).and_then(|to| to.to_str().ok());
@@ -83,8 +99,7 @@ impl Endpoint {
         let kind = if kind.is_empty() { "no content type" } else { &kind };
         let excerpt = self.excerpt(&read_beginning(response).await);
         TransportError::NoEndpoint(Cause::new(format!(
-            "it answered HTTP {status} with {kind} instead of {wanted}{excerpt}; \
-             is this an MCP endpoint?"
+            "it answered HTTP {status} with {kind} instead of {wanted}{excerpt}{PROTOCOL_ADVICE}"
         )))
     }
 
