@@ -5,6 +5,7 @@ mod bad_config;
 mod broker;
 mod check;
 mod cli;
+mod faults;
 mod files;
 mod grants;
 mod hosts;

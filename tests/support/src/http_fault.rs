@@ -311,7 +311,8 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 /// The head of an event stream that ends with its connection.
 const SSE: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
 
-fn respond(
+/// An answer with a body of known length.
+pub(crate) fn respond(
     mut stream: &TcpStream,
     status: u16,
     headers: &[(&str, &str)],
@@ -325,7 +326,7 @@ fn respond(
 }
 
 /// Reads one request with `content-length`. `None` at the end of the connection.
-fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Received>> {
+pub(crate) fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Received>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);

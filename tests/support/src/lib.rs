@@ -8,6 +8,7 @@
 //! | a real one over HTTP, that can be stopped and restarted | [`fixtures::everything_http`] |
 //! | an MCP server on stdio that breaks one rule | [`fixtures::misbehaving`] |
 //! | an MCP server over HTTP that fails as told | [`HttpFault`] |
+//! | any fault, over any transport, at any moment | [`faulty::Faulty`] |
 //! | the proof that no process is left | [`Marker`] |
 //! | to wait for a condition | [`wait_until`] |
 //!
@@ -24,6 +25,7 @@
 //! that only a failure reaches. The real servers are installed by `cargo xtask test`.
 
 pub mod cli;
+pub mod faulty;
 pub mod fixtures;
 pub mod http_fault;
 pub mod plain_tools;

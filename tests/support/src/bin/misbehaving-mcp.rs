@@ -3,14 +3,17 @@
 //! ```text
 //! misbehaving-mcp MODE [--legacy | --modern] [ANY OTHER WORDS...]
 //! misbehaving-mcp --list
+//! misbehaving-mcp proxy ADDRESS
 //! ```
+//! As a proxy it carries lines between its pipes and a `toolcell_tests::faulty::Faulty`.
 //! It speaks both eras of the protocol unless told otherwise; other words are ignored, so that a test
 //! can mark a process. Variables:
 //! `MISBEHAVING_LOG`, a file that gets one line for every message that arrives, so that a test can
 //! prove what was sent and how often; `MISBEHAVING_SECRET`, what `leaks-secret` leaks.
 
 use std::fs::OpenOptions;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{self, Command, ExitCode};
 use std::sync::Mutex;
@@ -70,6 +73,9 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    if wanted == "proxy" {
+        return proxy(args.get(1).map_or("", String::as_str));
+    }
     let Some((_, _, behave)) = MODES.iter().find(|(name, ..)| *name == wanted) else {
         eprintln!("no mode is called {wanted:?}; --list shows them");
         return ExitCode::from(64);
@@ -82,6 +88,41 @@ fn main() -> ExitCode {
     };
     behave(&Wire::new(eras, wanted != "ignores-eof-and-term"));
     ExitCode::SUCCESS
+}
+
+/// Lives as long as both its ends do. It fails when told so, when it is cut off, and when nobody is
+/// there.
+fn proxy(address: &str) -> ExitCode {
+    const DIE: u8 = 1;
+    let fatal = || -> ! {
+        eprintln!("misbehaving-mcp: fatal: out of luck");
+        process::exit(4);
+    };
+    let Ok(server) = TcpStream::connect(address) else { fatal() };
+    let Ok(mut from_server) = server.try_clone() else { fatal() };
+    let mut to_server = server;
+    let token = std::env::var("TOKEN").unwrap_or_default();
+    if writeln!(to_server, "{} {token}", process::id()).is_err() {
+        fatal();
+    }
+    thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin().lock(), &mut to_server);
+        process::exit(0);
+    });
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match from_server.read(&mut buffer) {
+            Ok(0) => return ExitCode::SUCCESS,
+            Ok(count) if buffer[..count].contains(&DIE) => fatal(),
+            Ok(count) => {
+                let mut out = io::stdout().lock();
+                if out.write_all(&buffer[..count]).and_then(|()| out.flush()).is_err() {
+                    return ExitCode::SUCCESS;
+                }
+            }
+            Err(_) => fatal(),
+        }
+    }
 }
 
 fn ok(wire: &Wire) {
