@@ -29,6 +29,17 @@ impl Fault {
         }
     }
 
+    /// What it means that a server did not say what it offers: that changes nothing, so a lost
+    /// answer can be asked for again. But who was silent once will be so twice.
+    pub(in crate::upstream) fn of_list(error: UpstreamError) -> Self {
+        match &error {
+            UpstreamError::Unavailable { cause, .. } if !cause.is_permanent() => {
+                Self::NotDone { error, pause: None }
+            }
+            _ => Self::Final(error),
+        }
+    }
+
     pub(in crate::upstream) fn into_error(self) -> UpstreamError {
         match self {
             Self::NotDone { error, .. } | Self::Ambiguous(error) | Self::Final(error) => error,

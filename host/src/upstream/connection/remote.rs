@@ -110,7 +110,7 @@ impl Remote {
         context: &CallContext,
         patience: Patience,
     ) -> Result<ToolOutput, Fault> {
-        let headers = self.headers(tool, arguments).await.map_err(Fault::Final)?;
+        let headers = self.headers(tool, arguments).await.map_err(Fault::of_list)?;
         let name = to_raw_value(tool).map_err(|error| self.unwritable(&error))?;
         let own = [("name", &*name), ("arguments", arguments)];
         let ask = Ask { method: "tools/call", own: &own, headers: &headers };

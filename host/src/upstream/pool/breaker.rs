@@ -10,6 +10,8 @@ use crate::upstream::settings::Breaker;
 #[derive(Debug, Default)]
 pub(super) struct Record {
     failures: u32,
+    /// When the last of them was counted.
+    counted: Option<Instant>,
     since: Option<SystemTime>,
     open: Option<Open>,
 }
@@ -53,8 +55,13 @@ impl Record {
         *self = Self::default();
     }
 
-    /// A call failed in a way that counts.
-    pub(super) fn fail(&mut self, settings: &Breaker, now: Instant, cause: &str) {
+    /// A call that began at `began` failed in a way that counts. Calls that were under way together
+    /// count once: they saw the same trouble.
+    pub(super) fn fail(&mut self, settings: &Breaker, began: Instant, now: Instant, cause: &str) {
+        if self.counted.is_some_and(|counted| began < counted) {
+            return;
+        }
+        self.counted = Some(now);
         self.failures = self.failures.saturating_add(1);
         self.since.get_or_insert_with(SystemTime::now);
         let cooldown = match &self.open {
@@ -97,7 +104,7 @@ mod tests {
         let mut record = Record::default();
         for _ in 0..3 {
             assert_eq!(record.admit(now), Ok(()));
-            record.fail(&SETTINGS, now, "no route");
+            record.fail(&SETTINGS, now, now, "no route");
         }
         record
     }
@@ -117,6 +124,17 @@ mod tests {
     }
 
     #[test]
+    fn many_calls_that_fail_together_are_one_failure() {
+        let began = Instant::now();
+        let mut record = Record::default();
+        for n in 1..100 {
+            assert_eq!(record.admit(began), Ok(()));
+            record.fail(&SETTINGS, began, began + Duration::from_millis(n), "it died");
+        }
+        assert_eq!(record.admit(began + Duration::from_secs(1)), Ok(()));
+    }
+
+    #[test]
     fn each_failed_trial_makes_the_pause_longer_up_to_its_cap() {
         let mut now = Instant::now();
         let mut record = opened(now);
@@ -124,7 +142,7 @@ mod tests {
             assert!(record.admit(now + Duration::from_secs(pause - 1)).is_err());
             now += Duration::from_secs(pause);
             assert_eq!(record.admit(now), Ok(()));
-            record.fail(&SETTINGS, now, "still none");
+            record.fail(&SETTINGS, now, now, "still none");
         }
     }
 
@@ -143,14 +161,14 @@ mod tests {
         let now = Instant::now();
         let mut record = Record::default();
         for _ in 0..10 {
-            record.fail(&SETTINGS, now, "x");
-            record.fail(&SETTINGS, now, "x");
+            record.fail(&SETTINGS, now, now, "x");
+            record.fail(&SETTINGS, now, now, "x");
             record.succeed();
         }
         assert_eq!(record.admit(now), Ok(()));
         let never = Breaker { failures: 0, ..SETTINGS };
         for _ in 0..10 {
-            record.fail(&never, now, "x");
+            record.fail(&never, now, now, "x");
         }
         assert_eq!(record.admit(now), Ok(()));
     }

@@ -269,17 +269,25 @@ impl Server {
         let scope = Scope::new(Caller::anonymous());
         let line = self.line(&scope.caller).ok()?;
         let asked = async {
-            let lease = line.link.lease().await?;
-            lease.ping().await
+            let outcome = line.link.lease().await?.ping().await;
+            // A server that was restarted forgot our session, or a connection was lost while nobody
+            // used it. A new one tells whether the server is there.
+            match outcome {
+                Err(UpstreamError::Unavailable { phase: Phase::Probe, .. }) => {
+                    line.link.lease().await?.ping().await
+                }
+                outcome => outcome,
+            }
         };
+        let began = StdInstant::now();
         let outcome = asked.await;
         match &outcome {
             Ok(()) => lock(&line.breaker).succeed(),
             Err(error) => {
                 tracing::debug!(server = %self.settings.name, %error, "a probe failed");
                 if Blame::of(error) != Blame::Nobody {
-                    let text = error.to_string();
-                    lock(&line.breaker).fail(&self.settings.breaker, StdInstant::now(), &text);
+                    let (now, text) = (StdInstant::now(), error.to_string());
+                    lock(&line.breaker).fail(&self.settings.breaker, began, now, &text);
                 }
             }
         }
@@ -340,7 +348,7 @@ impl Server {
         lock(&line.breaker)
             .admit(now)
             .map_err(|refused| down(format!("server {server}"), refused))?;
-        let pass = Pass { line: Arc::clone(line), tool: None, done: false };
+        let pass = Pass { line: Arc::clone(line), tool: None, began: now, done: false };
         let Some(tool) = tool else { return Ok(pass) };
         if let Some(record) = lock(&line.tools).get_mut(tool) {
             record.admit(now).map_err(|refused| down(format!("tool {server}.{tool}"), refused))?;
@@ -497,7 +505,7 @@ pub(super) fn when_listing(held: &Used, error: UpstreamError) -> Fault {
     match held.get().is_lost() {
         // A restarted server forgot our MCP session, say. Listing again changes nothing.
         true => Fault::NotDone { error, pause: Some(Duration::ZERO) },
-        false => Fault::Final(error),
+        false => Fault::of_list(error),
     }
 }
 
@@ -537,6 +545,7 @@ impl Drop for Used {
 struct Pass {
     line: Arc<Line>,
     tool: Option<Arc<str>>,
+    began: StdInstant,
     done: bool,
 }
 
@@ -557,11 +566,11 @@ impl Pass {
             return;
         }
         self.done = true;
-        let (now, text) = (StdInstant::now(), error.to_string());
+        let (began, now, text) = (self.began, StdInstant::now(), error.to_string());
         match blame {
             Blame::Nobody => {}
             Blame::Server => {
-                lock(&self.line.breaker).fail(settings, now, &text);
+                lock(&self.line.breaker).fail(settings, began, now, &text);
                 server.observe(&self.line, Some(error));
                 self.give_up_tool();
             }
@@ -575,7 +584,7 @@ impl Pass {
         match (&self.tool, blame) {
             (Some(tool), Blame::Tool | Blame::Silence) => {
                 let mut tools = lock(&self.line.tools);
-                tools.entry(Arc::clone(tool)).or_default().fail(settings, now, &text);
+                tools.entry(Arc::clone(tool)).or_default().fail(settings, began, now, &text);
             }
             (Some(tool), Blame::Arguments) => drop(lock(&self.line.tools).remove(tool)),
             _ => {}

@@ -187,7 +187,7 @@ struct Acceptor {
 
 impl Faulty {
     /// How much later a late answer comes.
-    pub const LATE: Duration = Duration::from_millis(900);
+    pub const LATE: Duration = Duration::from_millis(1500);
 
     /// Starts one that behaves.
     pub fn start(wire: Wire, eras: Eras) -> Self {
@@ -261,6 +261,11 @@ impl Faulty {
                 self.shared.sockets.close_all();
             }
             Fault::Restart => self.restart(),
+            Fault::Reset | Fault::CleanClose if moment == Moment::Idle => {
+                // It happens once. Who comes then finds all well.
+                self.shared.plan.heal();
+                self.shared.fail_now(fault);
+            }
             _ if moment == Moment::Idle => self.shared.fail_now(fault),
             _ => {}
         }
