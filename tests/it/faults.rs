@@ -17,10 +17,9 @@ use toolcell_tests::faulty::{Fault, Faulty, Moment, Wire};
 use toolcell_tests::tiny_mcp::Eras;
 
 /// A transport in one of its eras.
-const COLUMNS: [(Wire, Eras); 5] = [
+const COLUMNS: [(Wire, Eras); 4] = [
     (Wire::Stdio, Eras::Legacy),
     (Wire::Stdio, Eras::Modern),
-    (Wire::Sse, Eras::Legacy),
     (Wire::Http, Eras::Legacy),
     (Wire::Http, Eras::Modern),
 ];
@@ -114,7 +113,9 @@ fn expected(Cell { fault, wire, eras, moment }: Cell) -> Expected {
         // A list is asked for again, and a probe looks twice; nobody makes a call twice.
         Fault::Exits if pipes && moment == Moment::Call => Fails(Unavailable, phase, "out of luck"),
         Fault::Exits if pipes => Fails(Unavailable, Some(Phase::Handshake), "out of luck"),
-        Fault::Exits if moment == Moment::Call => Fails(Unavailable, phase, "lost before an answer"),
+        Fault::Exits if moment == Moment::Call => {
+            Fails(Unavailable, phase, "lost before an answer")
+        }
         Fault::Exits => Fails(Unavailable, Some(Phase::Connect), "is the server running?"),
         Fault::Restart if moment != Moment::Idle => {
             Senseless("it happens between calls; within one it is Exits")
@@ -127,7 +128,9 @@ fn expected(Cell { fault, wire, eras, moment }: Cell) -> Expected {
         Fault::StreamStops => Fails(TimedOut, phase, in_time),
         Fault::OverTheCap => Fails(TooLarge, None, "ask it for less at once"),
         Fault::WrongId if is_json => Fails(BadAnswer, None, "it answers another request"),
-        Fault::WrongId if wire == Wire::Http => Fails(Unavailable, phase, "ended before the answer"),
+        Fault::WrongId if wire == Wire::Http => {
+            Fails(Unavailable, phase, "ended before the answer")
+        }
         Fault::WrongId => Fails(TimedOut, phase, in_time),
         Fault::DuplicateId => Fine,
         Fault::NotJsonRpc if is_json => Fails(BadAnswer, None, "it is not JSON-RPC"),
@@ -154,7 +157,9 @@ fn expected(Cell { fault, wire, eras, moment }: Cell) -> Expected {
         Fault::CleanClose => Fails(Unavailable, phase, "before"),
 
         Fault::Older | Fault::Newer if !connects => Senseless("it shows in the handshake"),
-        Fault::Older | Fault::Newer if eras == Eras::Modern => Fails(Unavailable, phase, "protocol"),
+        Fault::Older | Fault::Newer if eras == Eras::Modern => {
+            Fails(Unavailable, phase, "protocol")
+        }
         // What else it says is as it should be, and most servers of another revision work.
         Fault::Older | Fault::Newer => Fine,
     }
@@ -174,11 +179,7 @@ fn patience(cell: Cell) -> Duration {
 
 fn settings(faulty: &Faulty, cell: Cell) -> UpstreamSettings {
     UpstreamSettings {
-        timeouts: Timeouts {
-            connect: GENEROUS,
-            handshake: patience(cell),
-            ..Timeouts::default()
-        },
+        timeouts: Timeouts { connect: GENEROUS, handshake: patience(cell), ..Timeouts::default() },
         retry: Retry {
             base: Duration::from_millis(10),
             cap: Duration::from_millis(50),
@@ -316,14 +317,17 @@ fn judge(expected: Expected, outcome: &Result<(), UpstreamError>) -> Option<Stri
                 format!("{expected:?}, found {found:?} in {in_phase:?}: {text}")
             })
         }
-        (Expected::Fine, Err(error)) => Some(format!("should be fine: {:?}: {error}", error.phase())),
+        (Expected::Fine, Err(error)) => {
+            Some(format!("should be fine: {:?}: {error}", error.phase()))
+        }
         (Expected::Fails(..), Ok(())) => Some(format!("{expected:?}, found all well")),
     }
 }
 
 #[test]
 fn every_fault_over_every_transport_at_every_moment() {
-    let moments = |fault, (wire, eras)| Moment::ALL.map(|moment| Cell { fault, wire, eras, moment });
+    let moments =
+        |fault, (wire, eras)| Moment::ALL.map(|moment| Cell { fault, wire, eras, moment });
     let cells: Vec<Cell> = Fault::ALL
         .into_iter()
         .flat_map(|fault| COLUMNS.into_iter().flat_map(move |column| moments(fault, column)))

@@ -173,7 +173,8 @@ impl Shared {
             }
             Fault::WrongId => self.sockets.tell_all(&nobodys),
             Fault::DuplicateId => {
-                self.sockets.tell_all(&json!({"jsonrpc": "2.0", "id": 1, "result": {}}).to_string());
+                self.sockets
+                    .tell_all(&json!({"jsonrpc": "2.0", "id": 1, "result": {}}).to_string());
             }
             Fault::NotJsonRpc => self.sockets.tell_all(&json!({"hello": "world"}).to_string()),
             Fault::CleanClose => self.sockets.close_all(),

@@ -12,7 +12,8 @@ use super::socket::Socket;
 pub(super) fn offer_certificate(socket: &Socket) -> io::Result<()> {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()])
         .map_err(io::Error::other)?;
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(io::Error::other)?;
+    let key =
+        PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(io::Error::other)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
