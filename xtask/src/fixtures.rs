@@ -46,13 +46,33 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Fixtures> {
     fs::create_dir_all(&root).with_context(|| format!("failed to create {}", root.display()))?;
     let lock = File::create(root.join("lock"))?;
     lock.lock().context("failed to lock the fixtures' folder")?;
-    install_npm(&pins.join("npm"), &root.join("npm"))?;
+    let title = "installing MCP servers from npm (some 40 MB)";
+    install_npm(title, &pins.join("npm"), &root.join("npm"))?;
     install_python(&pins.join("python/requirements.txt"), &root.join("python"))?;
     Ok(Fixtures { root })
 }
 
-fn install_npm(pins: &Path, to: &Path) -> Result<()> {
-    once(to, "installing MCP servers from npm (some 40 MB)", || {
+/// Installs npm packages that the servers' own must not mix with, from pins of their own, below
+/// `target/fixtures/`. Returns the folder.
+pub(crate) fn install_npm_apart(workspace: &Workspace, pins: &Path, name: &str) -> Result<PathBuf> {
+    let mut hash = Fnv::new();
+    for pin in ["package.json", "package-lock.json"] {
+        let path = pins.join(pin);
+        hash.write(
+            &fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?,
+        );
+    }
+    let root = workspace.target.join("fixtures").join(format!("{name}-{:016x}", hash.0));
+    fs::create_dir_all(&root).with_context(|| format!("failed to create {}", root.display()))?;
+    let lock = File::create(root.join("lock"))?;
+    lock.lock().context("failed to lock the fixtures' folder")?;
+    let to = root.join("npm");
+    install_npm(&format!("installing {name} from npm"), pins, &to)?;
+    Ok(to)
+}
+
+fn install_npm(title: &str, pins: &Path, to: &Path) -> Result<()> {
+    once(to, title, || {
         const NEEDED: &str = "Node.js 20 or newer with npm is needed";
         let version = process::output("node", &["--version"]).context(NEEDED)?;
         let major = version.trim_start_matches('v').split('.').next().and_then(|n| n.parse().ok());

@@ -3,6 +3,7 @@
 
 mod bench;
 mod check;
+mod conformance;
 mod demo;
 mod fixtures;
 mod process;
@@ -22,6 +23,9 @@ usage: cargo xtask CHORE
                     examples/demo/briefing.py against them and this repository's files
   test [ARGS...]    install what the tests need, build, and run every test;
                     ARGS go to `cargo test`
+  conformance [SCENARIO...]
+                    run MCP's conformance suite against the upstream stack: all that the revisions
+                    require, or single scenarios with all their output
   check             formatting, lints, documentation, and licences and advisories of dependencies
   bench             measure toolcell beside pyeryx and native CPython, as ratios in one run
   fixtures          install the MCP servers of demo and test, and print where they are
@@ -41,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn perform(chore: Option<&str>, rest: &[String]) -> Result<()> {
-    if chore != Some("test")
+    if !matches!(chore, Some("test" | "conformance"))
         && let Some(arg) = rest.first()
     {
         bail!("unexpected argument {arg:?}\n\n{USAGE}");
@@ -51,6 +55,7 @@ fn perform(chore: Option<&str>, rest: &[String]) -> Result<()> {
         Some("bench") => bench::bench(&workspace),
         Some("demo") => demo::demo(&workspace),
         Some("test") => test::test(&workspace, rest),
+        Some("conformance") => conformance::conformance(&workspace, rest),
         Some("check") => check::check(&workspace),
         Some("fixtures") => {
             println!("{}", fixtures::install(&workspace)?.root.display());

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::conformance;
 use crate::fixtures;
 use crate::process::{self, step};
 use crate::workspace::Workspace;
@@ -11,16 +12,8 @@ use crate::workspace::Workspace;
 /// Installs what the tests need, builds, and runs them. `args` go to `cargo test`.
 pub(crate) fn test(workspace: &Workspace, args: &[String]) -> Result<()> {
     let fixtures = fixtures::install(workspace)?;
-    // The same selection of packages and targets as in `cargo test`, so that no dependency is compiled
-    // twice with different features.
     step("building toolcell and its tests (the first time takes some minutes)", || {
-        process::run(workspace.cargo().args([
-            "build",
-            "--locked",
-            "--workspace",
-            "--bins",
-            "--tests",
-        ]))
+        process::run(&mut workspace.build_tests())
     })?;
     let mut toolcell = workspace.toolcell("debug");
     step("building the Python runtime (once)", || {
@@ -36,7 +29,9 @@ pub(crate) fn test(workspace: &Workspace, args: &[String]) -> Result<()> {
                 .env("TOOLCELL_BIN", toolcell.get_program()),
         )
     })?;
-    test_python_runtime(workspace)
+    test_python_runtime(workspace)?;
+    // Whoever asks for certain tests does not mean this one.
+    if args.is_empty() { conformance::requirements(workspace) } else { Ok(()) }
 }
 
 /// The unit tests of the Python runtime's own Python code. They need the version that it embeds, or

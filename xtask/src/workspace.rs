@@ -42,6 +42,14 @@ impl Workspace {
         cargo
     }
 
+    /// Builds the binaries and the tests: the same selection of packages and targets as in
+    /// `cargo test`, so that no dependency is compiled twice with different features.
+    pub(crate) fn build_tests(&self) -> Command {
+        let mut cargo = self.cargo();
+        cargo.args(["build", "--locked", "--workspace", "--bins", "--tests"]);
+        cargo
+    }
+
     /// Where toolcell keeps compiled components: below the build folder, shared by demo and tests.
     pub(crate) fn cache(&self) -> PathBuf {
         self.target.join("toolcell")
