@@ -11,6 +11,7 @@ use crate::language::Language;
 use crate::runs::{self, Parts, Run, RunReport, Script, StartError};
 use crate::sandbox::{Cache, CallRequest, Sandbox, SandboxError};
 use crate::tool::CallAnswer;
+use crate::upstream::auth::{Authorization, AuthorizationPrompt, TokenStore};
 use crate::upstream::{Caller, ClientHandler, DuplicateUpstream, Upstreams};
 
 /// Runs scripts against the tools of configured MCP servers. Cheap to clone; the last clone ends
@@ -65,6 +66,8 @@ pub struct HostBuilder {
     max_guests: u32,
     journal: Arc<dyn JournalStore>,
     handler: Option<Arc<dyn ClientHandler>>,
+    token_store: Option<TokenStore>,
+    prompt: Option<Arc<dyn AuthorizationPrompt>>,
     progress: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -121,6 +124,19 @@ impl HostBuilder {
         self
     }
 
+    /// Where tokens of servers that want OAuth are kept; [`TokenStore::of_user`] without it.
+    pub fn token_store(mut self, store: TokenStore) -> Self {
+        self.token_store = Some(store);
+        self
+    }
+
+    /// Asked, in the middle of a call if need be, when a person has to agree that a server is used.
+    /// Without one such a call fails, and its error names `toolcell login`.
+    pub fn authorization_prompt(mut self, prompt: Arc<dyn AuthorizationPrompt>) -> Self {
+        self.prompt = Some(prompt);
+        self
+    }
+
     /// Told what is being done when building takes long, at the first start only.
     pub fn progress(mut self, progress: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.progress = Arc::new(progress);
@@ -153,7 +169,11 @@ impl HostBuilder {
         let folder =
             self.cache_folder.or_else(default_cache_folder).ok_or(HostError::NoCacheFolder)?;
         let sandbox = Sandbox::new(Cache::open(&folder)?, self.ready_instances, self.max_guests)?;
-        let upstreams = Upstreams::new(config.servers.clone(), self.handler)?;
+        let store = self.token_store.or_else(TokenStore::of_user);
+        let store = store.unwrap_or_else(TokenStore::in_memory);
+        let authorization = Authorization::new(store, self.prompt);
+        let servers = config.servers.clone();
+        let upstreams = Upstreams::with_authorization(servers, self.handler, authorization)?;
         let broker = Broker::new(upstreams, self.journal);
         Ok(Host { inner: Arc::new(Inner { config, parts: Parts { sandbox, broker } }) })
     }
@@ -174,6 +194,8 @@ impl Host {
             max_guests: Sandbox::DEFAULT_MAX_GUESTS,
             journal: Arc::new(MemoryStore::default()),
             handler: None,
+            token_store: None,
+            prompt: None,
             progress: Arc::new(|step| tracing::info!("{step}")),
         }
     }

@@ -11,6 +11,7 @@ mod grants;
 mod hosts;
 mod library;
 mod limits;
+mod oauth;
 mod python;
 mod replayable;
 mod resources;

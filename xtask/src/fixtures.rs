@@ -58,9 +58,7 @@ pub(crate) fn install_npm_apart(workspace: &Workspace, pins: &Path, name: &str) 
     let mut hash = Fnv::new();
     for pin in ["package.json", "package-lock.json"] {
         let path = pins.join(pin);
-        hash.write(
-            &fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?,
-        );
+        hash.write(&fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?);
     }
     let root = workspace.target.join("fixtures").join(format!("{name}-{:016x}", hash.0));
     fs::create_dir_all(&root).with_context(|| format!("failed to create {}", root.display()))?;

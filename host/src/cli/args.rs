@@ -40,6 +40,10 @@ pub(crate) enum Command {
     Stubs(StubsArgs),
     /// Check that the servers can be used: connect, handshake, list, at least one tool
     Check(CheckArgs),
+    /// Let toolcell use a server that wants OAuth: a browser opens, you agree, the token is kept
+    Login(LoginArgs),
+    /// Forget the tokens for a server
+    Logout(LogoutArgs),
     /// List, build, verify and remove the language runtimes in the cache
     Runtimes(RuntimesArgs),
 }
@@ -183,6 +187,30 @@ pub(crate) struct CheckArgs {
     /// The time for all checks together, which run at once
     #[arg(long, value_name = "TIME", default_value = "30s")]
     pub(crate) timeout: String,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// The server
+    pub(crate) server: String,
+
+    /// Open no browser; only print the address
+    #[arg(long)]
+    pub(crate) no_browser: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogoutArgs {
+    /// The server
+    pub(crate) server: String,
 
     /// Print JSON
     #[arg(long)]

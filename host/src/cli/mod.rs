@@ -5,6 +5,7 @@ mod call;
 mod check;
 mod exit;
 mod failure;
+mod login;
 mod pretty;
 mod run;
 mod runtimes;
@@ -58,6 +59,8 @@ async fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Call(args) => call::call(cli, args).await,
         Command::Stubs(args) => stubs::stubs(cli, args).await,
         Command::Check(args) => check::check(cli, args).await,
+        Command::Login(args) => login::login(cli, args).await,
+        Command::Logout(args) => login::logout(cli, args).await,
         Command::Runtimes(args) => runtimes::runtimes(cli, args).await,
     }
 }

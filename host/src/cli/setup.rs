@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use toolcell::Host;
-use toolcell::config::{Config, Overrides, Profile};
+use toolcell::config::{Config, Overrides, Profile, env};
+use toolcell::upstream::auth::{KeyPlace, TokenStore};
+use toolcell::upstream::settings::Secret;
 
 use super::args::{Cli, GrantArgs};
 use super::failure::Failure;
@@ -63,10 +65,31 @@ pub(super) const MAX_GUESTS: u32 = 4;
 /// run at most.
 pub(super) fn host(cli: &Cli, config: Config) -> Result<Host, Failure> {
     let mut builder = Host::builder().config(config).ready_instances(0).max_guests(MAX_GUESTS);
+    builder = builder.token_store(token_store(&env::of_process)?);
     if let Some(folder) = &cli.cache_dir {
         builder = builder.cache_folder(folder);
     }
     Ok(builder.progress(progress).build_lazily()?)
+}
+
+/// Where tokens are kept, by the environment.
+fn token_store(lookup: &env::Lookup<'_>) -> Result<TokenStore, Failure> {
+    let (Some(file), Some(key_file)) = (TokenStore::user_file(), TokenStore::user_key_file())
+    else {
+        return Ok(TokenStore::in_memory());
+    };
+    let given = lookup(env::TOOLCELL_TOKEN_KEY).filter(|key| !key.is_empty());
+    let place = match (given, lookup(env::TOOLCELL_TOKEN_STORE).unwrap_or_default().as_str()) {
+        (Some(key), "" | "file") => KeyPlace::Given(Secret::new(key)),
+        (None, "") => KeyPlace::KeyringOrFile(key_file),
+        (None, "file") => KeyPlace::File(key_file),
+        (_, "keyring") => KeyPlace::Keyring,
+        (_, other) => {
+            let name = env::TOOLCELL_TOKEN_STORE;
+            return Err(Failure::usage(format!("{name} is {other:?}; it is `keyring` or `file`")));
+        }
+    };
+    Ok(TokenStore::in_file(file, place))
 }
 
 /// Tells on stderr what takes long. Scripts that read stdout are not disturbed.

@@ -11,6 +11,13 @@ pub const TOOLCELL_CONFIG: &str = "TOOLCELL_CONFIG";
 /// Directory of compiled language runtimes; the user's cache directory if unset.
 pub const TOOLCELL_CACHE_DIR: &str = "TOOLCELL_CACHE_DIR";
 
+/// Where the key of the token store is kept: `keyring` or `file`. Unset it is the keyring where that
+/// works, and a file elsewhere.
+pub const TOOLCELL_TOKEN_STORE: &str = "TOOLCELL_TOKEN_STORE";
+
+/// The key of the token store itself: 64 hexadecimal digits, or 32 bytes in Base64.
+pub const TOOLCELL_TOKEN_KEY: &str = "TOOLCELL_TOKEN_KEY";
+
 /// What to log, as `tracing` filters: `info`, `toolcell=debug,rmcp=warn`.
 pub const TOOLCELL_LOG: &str = "TOOLCELL_LOG";
 

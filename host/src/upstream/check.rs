@@ -1,7 +1,7 @@
 //! The preflight of one upstream: can it be reached, does it speak MCP, what does it offer, and how
 //! long does each step take?
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -9,8 +9,7 @@ use serde::Serialize;
 use crate::ids::UpstreamName;
 use crate::limits::as_milliseconds;
 use crate::tool::Phase;
-use crate::upstream::client::ClientHandler;
-use crate::upstream::connection;
+use crate::upstream::connection::{self, Client};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::handshake::Era;
 use crate::upstream::settings::UpstreamSettings;
@@ -77,13 +76,10 @@ impl CheckReport {
     }
 }
 
-pub(super) async fn check(
-    settings: &UpstreamSettings,
-    handler: Option<&Arc<dyn ClientHandler>>,
-) -> CheckReport {
+pub(super) async fn check(settings: &UpstreamSettings, client: &Client) -> CheckReport {
     let mut report = CheckReport::new(settings.name.clone());
     let watch = Stopwatch::default();
-    let failure = examine(settings, handler, &watch, &mut report).await.err();
+    let failure = examine(settings, client, &watch, &mut report).await.err();
     report.phases = watch.finish();
     report.failure = failure;
     report
@@ -91,11 +87,11 @@ pub(super) async fn check(
 
 async fn examine(
     settings: &UpstreamSettings,
-    handler: Option<&Arc<dyn ClientHandler>>,
+    client: &Client,
     watch: &Stopwatch,
     report: &mut CheckReport,
 ) -> Result<(), String> {
-    let connection = connection::open(settings, None, handler, &|phase| watch.begin(phase))
+    let connection = connection::open(settings, None, client, &|phase| watch.begin(phase))
         .await
         .map_err(|error| error.to_string())?;
     report.era = Some(connection.era());

@@ -15,11 +15,15 @@ use serde_json::{Value, json};
 
 use crate::tool::Json;
 use crate::upstream::client::ClientCapabilities;
+use crate::upstream::message::AnswerFault;
 use crate::upstream::transport::{Request, Transport, TransportError};
 
-/// How long a server may be silent about `server/discover` before it is also sent `initialize`.
-/// An answer that comes later is still taken.
-const PROBE_TIME: Duration = Duration::from_secs(2);
+/// How long a server on pipes may be silent about `server/discover` before it is also sent
+/// `initialize`. An answer that comes later is still taken.
+pub(super) const PROBE_TIME: Duration = Duration::from_secs(2);
+
+/// The same over HTTP, where silence hardly ever is a server's way of not knowing a method.
+pub(super) const HTTP_PROBE_TIME: Duration = Duration::from_secs(6);
 
 /// The longest text that we keep of what a server says about itself.
 const MAX_INFO_BYTES: usize = 256 << 10;
@@ -117,22 +121,26 @@ impl Serialize for RequestMeta {
 
 const MODERN: &str = "2026-07-28";
 
+/// JSON-RPC code for a revision that the server does not speak.
+const UNSUPPORTED_VERSION: i64 = -32022;
+
 fn client_info() -> Value {
     json!({ "name": "toolcell", "version": env!("CARGO_PKG_VERSION") })
 }
 
 /// Agrees with a server on how to talk. `remembered` is the era of an earlier connection with the
-/// same settings.
+/// same settings, `probe_time` one of the two above.
 pub(super) async fn shake_hands(
     link: &dyn Transport,
     remembered: Option<Era>,
     capabilities: ClientCapabilities,
+    probe_time: Duration,
 ) -> Result<ServerInfo, TransportError> {
     if remembered == Some(Era::Legacy) {
         return initialize(link, capabilities).await;
     }
     let mut discovery = std::pin::pin!(discover(link, capabilities));
-    match tokio::time::timeout(PROBE_TIME, &mut discovery).await {
+    match tokio::time::timeout(probe_time, &mut discovery).await {
         Ok(Ok(info)) => return Ok(info),
         Ok(Err(error)) if is_final(&error) => return Err(error),
         Ok(Err(error)) => {
@@ -176,7 +184,7 @@ async fn ask(link: &dyn Transport, method: &str, params: &Value) -> Result<Json,
 }
 
 fn malformed(why: String) -> TransportError {
-    TransportError::Answer(super::message::AnswerFault::Malformed(why))
+    TransportError::Answer(AnswerFault::Malformed(why))
 }
 
 #[derive(Deserialize)]
@@ -198,8 +206,12 @@ async fn discover(
     link: &dyn Transport,
     capabilities: ClientCapabilities,
 ) -> Result<ServerInfo, TransportError> {
-    let answer =
-        ask(link, "server/discover", &json!({ "_meta": RequestMeta::new(capabilities) })).await?;
+    let params = json!({ "_meta": RequestMeta::new(capabilities) });
+    let answer = match ask(link, "server/discover", &params).await {
+        // It says no, and that it speaks what we spoke: a node that is just being updated, say.
+        Err(error) if refuses_what_it_speaks(&error) => ask(link, "server/discover", &params).await,
+        answer => answer,
+    }?;
     check_size(&answer)?;
     let found: Discovered = serde_json::from_str(answer.get())
         .map_err(|error| malformed(format!("the answer to server/discover: {error}")))?;
@@ -210,6 +222,19 @@ async fn discover(
     link.settle(MODERN, true);
     let server = found.meta.get("io.modelcontextprotocol/serverInfo").unwrap_or(&found.server_info);
     Ok(describe(Era::Modern, server, &found.capabilities, found.instructions, Vec::new()))
+}
+
+/// Whether a server refuses the revision, and names the same one among those that it supports.
+fn refuses_what_it_speaks(error: &TransportError) -> bool {
+    #[derive(Deserialize)]
+    struct Data {
+        #[serde(default)]
+        supported: Vec<String>,
+    }
+    let TransportError::Answer(AnswerFault::Rejected(error)) = error else { return false };
+    let data = error.data.as_ref().filter(|_| error.code == UNSUPPORTED_VERSION);
+    let data = data.and_then(|data| serde_json::from_str::<Data>(data.get()).ok());
+    data.is_some_and(|data| data.supported.iter().any(|version| version == MODERN))
 }
 
 #[derive(Deserialize)]

@@ -10,6 +10,7 @@
 //! - `check` is the operator's preflight, `health` what is known of each server, and since when.
 //! - `transport` carries JSON-RPC (`message`): `stdio` to child processes, which `process` starts
 //!   and `guard` makes sure to end; `streamable_http` to servers on the net.
+//! - [`auth`] is OAuth: tokens, where they are kept, and who is asked.
 //! - `files` is the built-in upstream that serves directories, in this process.
 //!
 //! JSON-RPC is our own because a gateway must not lose what it carries: arguments and results pass
@@ -18,6 +19,7 @@
 //! names, versions and header rules.
 
 mod answer;
+pub mod auth;
 mod caller;
 mod catalog;
 mod check;

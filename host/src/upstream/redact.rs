@@ -2,6 +2,7 @@
 //! a header that it did not like.
 
 use std::borrow::Cow;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,10 +15,32 @@ const SHORTEST_SECRET: usize = 4;
 /// The same for one word or line of a longer value.
 const SHORTEST_PART: usize = 8;
 
+/// The most secrets that are learned of one upstream; the oldest give way. Tokens end after hours.
+const MAX_LEARNED: usize = 64;
+
 /// The secrets of one upstream.
 #[derive(Default)]
 pub(super) struct Redactor {
     secrets: Vec<String>,
+    learned: Option<Arc<Learned>>,
+}
+
+/// Secrets that came while we ran: tokens.
+#[derive(Default)]
+pub(super) struct Learned(RwLock<Vec<String>>);
+
+impl Learned {
+    /// Takes note of secrets, before anything is said about them.
+    pub(super) fn learn(&self, secrets: Vec<String>) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for secret in secrets {
+            if secret.len() >= SHORTEST_SECRET && !known.contains(&secret) {
+                known.push(secret);
+            }
+        }
+        let surplus = known.len().saturating_sub(MAX_LEARNED);
+        known.drain(..surplus);
+    }
 }
 
 impl Redactor {
@@ -38,13 +61,24 @@ impl Redactor {
         // The longest first, so that a secret which is part of another leaves no remainder.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.dedup();
-        Self { secrets }
+        Self { secrets, learned: None }
+    }
+
+    /// With secrets that come while we run.
+    pub(super) fn with_learned(self, learned: Arc<Learned>) -> Self {
+        Self { learned: Some(learned), ..self }
     }
 
     /// The text without secrets.
     pub(super) fn clean<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut cleaned = Cow::Borrowed(text);
         for secret in &self.secrets {
+            if cleaned.contains(secret.as_str()) {
+                cleaned = Cow::Owned(cleaned.replace(secret.as_str(), "[redacted]"));
+            }
+        }
+        let Some(learned) = &self.learned else { return cleaned };
+        for secret in learned.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
             if cleaned.contains(secret.as_str()) {
                 cleaned = Cow::Owned(cleaned.replace(secret.as_str(), "[redacted]"));
             }
@@ -137,6 +171,17 @@ mod tests {
             redactor.clean(text),
             "bad token [redacted] ([redacted]), [redacted], [redacted], 1"
         );
+    }
+
+    #[test]
+    fn tokens_that_came_meanwhile_leave_no_trace_either() {
+        let learned = Arc::new(Learned::default());
+        let redactor = Redactor::default().with_learned(Arc::clone(&learned));
+        assert_eq!(redactor.clean("token-1"), "token-1");
+        learned.learn(vec!["token-1".into(), "x".into()]);
+        assert_eq!(redactor.clean("bad token-1, x"), "bad [redacted], x");
+        learned.learn((0..MAX_LEARNED).map(|n| format!("later-{n}")).collect());
+        assert_eq!(redactor.clean("token-1 later-3"), "token-1 [redacted]");
     }
 
     #[test]

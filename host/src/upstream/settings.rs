@@ -334,7 +334,7 @@ pub enum HttpFlavour {
 }
 
 /// How we get tokens for a server that wants OAuth.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AuthSettings {
     /// Who agrees.
     pub grant: AuthGrant,

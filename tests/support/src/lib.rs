@@ -9,6 +9,7 @@
 //! | an MCP server on stdio that breaks one rule | [`fixtures::misbehaving`] |
 //! | an MCP server over HTTP that fails as told | [`HttpFault`] |
 //! | any fault, over any transport, at any moment | [`faulty::Faulty`] |
+//! | an MCP server that wants OAuth, and its authorization server | [`OAuthServer`] |
 //! | the proof that no process is left | [`Marker`] |
 //! | to wait for a condition | [`wait_until`] |
 //!
@@ -28,6 +29,7 @@ pub mod cli;
 pub mod faulty;
 pub mod fixtures;
 pub mod http_fault;
+pub mod oauth;
 pub mod plain_tools;
 pub mod processes;
 pub mod tiny_mcp;
@@ -35,4 +37,5 @@ pub mod tiny_mcp;
 pub use cli::{Cli, Finished, Running, Signal};
 pub use fixtures::Server;
 pub use http_fault::{Fault, HttpFault};
+pub use oauth::OAuthServer;
 pub use processes::{Marker, wait_until};

@@ -7,11 +7,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::faults::Faults;
 use super::lists::Lists;
-use super::{Connection, OnPhase, Remote, deadline_after, listen};
+use super::{Client, Connection, OnPhase, Remote, deadline_after, listen};
 use crate::tool::Phase;
+use crate::upstream::auth::Provider;
 use crate::upstream::client::ClientHandler;
 use crate::upstream::error::{Cause, UpstreamError};
-use crate::upstream::handshake::{Era, RequestMeta, ServerInfo, shake_hands};
+use crate::upstream::handshake::{
+    Era, HTTP_PROBE_TIME, PROBE_TIME, RequestMeta, ServerInfo, shake_hands,
+};
 use crate::upstream::inbox::Inbox;
 use crate::upstream::process::{Process, Program};
 use crate::upstream::redact::Redactor;
@@ -41,12 +44,21 @@ pub(in crate::upstream) struct Known {
 pub(super) async fn open(
     settings: &UpstreamSettings,
     known: Option<Known>,
-    handler: Option<&Arc<dyn ClientHandler>>,
+    client: &Client,
     on_phase: OnPhase<'_>,
 ) -> Result<Connection, UpstreamError> {
-    let redactor = Arc::new(Redactor::new(&settings.transport));
+    let tokens = match &settings.transport {
+        TransportSettings::Http(http) => client.authorization.provider(&settings.name, http),
+        _ => None,
+    };
+    let mut redactor = Redactor::new(&settings.transport);
+    if let Some(tokens) = &tokens {
+        redactor = redactor.with_learned(tokens.secrets());
+    }
+    let redactor = Arc::new(redactor);
     let deadline = deadline_after(settings.timeouts.handshake);
-    let beginning = Beginning { settings, handler, redactor: &redactor, deadline };
+    let handler = client.handler.as_ref();
+    let beginning = Beginning { settings, handler, tokens, redactor: &redactor, deadline };
     let first = first_way(&settings.transport, known);
     let mut attempt = beginning.connect(first)?;
     on_phase(Phase::Handshake);
@@ -127,6 +139,7 @@ fn both_failed(second: Way, before: &Cause, error: TransportError) -> TransportE
 struct Beginning<'a> {
     settings: &'a UpstreamSettings,
     handler: Option<&'a Arc<dyn ClientHandler>>,
+    tokens: Option<Arc<Provider>>,
     redactor: &'a Arc<Redactor>,
     deadline: Instant,
 }
@@ -141,7 +154,9 @@ impl Beginning<'_> {
     ) -> Result<Result<ServerInfo, TransportError>, UpstreamError> {
         // HTTP+SSE is older than the question about the era.
         let era = if attempt.way == Way::Sse { Some(Era::Legacy) } else { era };
-        let handshake = shake_hands(&*attempt.link, era, attempt.inbox.capabilities());
+        let probe_time = if attempt.way == Way::Stdio { PROBE_TIME } else { HTTP_PROBE_TIME };
+        let capabilities = attempt.inbox.capabilities();
+        let handshake = shake_hands(&*attempt.link, era, capabilities, probe_time);
         tokio::time::timeout_at(self.deadline, handshake).await.map_err(|_| {
             let silent =
                 "it wrote nothing; is it an MCP server, and is handshake_timeout long enough?";
@@ -173,6 +188,7 @@ impl Beginning<'_> {
     fn link(&self, way: Way, inbox: &Arc<Inbox>) -> Result<Arc<dyn Transport>, Cause> {
         let settings = self.settings;
         let (inbox, redactor) = (Arc::clone(inbox), Arc::clone(self.redactor));
+        let tokens = self.tokens.clone();
         match &settings.transport {
             TransportSettings::Stdio { command, args, env, cwd } => {
                 let program = Program { command, args, env, cwd: cwd.as_deref() };
@@ -182,10 +198,10 @@ impl Beginning<'_> {
                 Ok(Arc::new(Stdio::new(process, pipes, write_timeout, inbox, redactor)))
             }
             TransportSettings::Http(http) if way == Way::Sse => {
-                Ok(Arc::new(Sse::new(settings, http, inbox, redactor)?))
+                Ok(Arc::new(Sse::new(settings, http, inbox, redactor, tokens)?))
             }
             TransportSettings::Http(http) => {
-                Ok(Arc::new(StreamableHttp::new(settings, http, inbox, redactor)?))
+                Ok(Arc::new(StreamableHttp::new(settings, http, inbox, redactor, tokens)?))
             }
             TransportSettings::Files { .. } => {
                 Err(Cause::new("the files upstream has no connection"))

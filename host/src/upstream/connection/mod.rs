@@ -24,6 +24,7 @@ pub(super) use remote::{Patience, Question, Remote};
 
 use crate::offers::Offers;
 use crate::tool::{Json, Phase, ToolOutput};
+use crate::upstream::auth::Authorization;
 use crate::upstream::catalog::Catalog;
 use crate::upstream::client::{CallContext, ClientHandler};
 use crate::upstream::error::UpstreamError;
@@ -42,6 +43,15 @@ const LISTEN_ATTEMPTS: u32 = 5;
 /// Takes note of the phase in which an opening is, so that whoever gives up can say what it was
 /// waiting for.
 pub(super) type OnPhase<'a> = &'a (dyn Fn(Phase) + Send + Sync);
+
+/// What stands behind all connections of a host.
+#[derive(Clone, Default)]
+pub(super) struct Client {
+    /// Who answers what servers ask.
+    pub(super) handler: Option<Arc<dyn ClientHandler>>,
+    /// Where tokens come from.
+    pub(super) authorization: Authorization,
+}
 
 /// A connection to an upstream of any kind.
 pub(super) enum Connection {
@@ -204,7 +214,7 @@ fn later(from: Instant, wait: Duration) -> Instant {
 pub(super) async fn open(
     settings: &UpstreamSettings,
     known: Option<Known>,
-    handler: Option<&Arc<dyn ClientHandler>>,
+    client: &Client,
     on_phase: OnPhase<'_>,
 ) -> Result<Connection, UpstreamError> {
     on_phase(Phase::Connect);
@@ -217,7 +227,7 @@ pub(super) async fn open(
             })?;
         return Ok(Connection::Files(files));
     }
-    attempt::open(settings, known, handler, on_phase).await
+    attempt::open(settings, known, client, on_phase).await
 }
 
 /// Asks a modern server to tell when something changes, again and again. The notifications arrive

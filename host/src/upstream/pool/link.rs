@@ -188,7 +188,7 @@ impl Link {
             false => Some(server.place().await?),
         };
         let known = server.known();
-        let opened = connection::open(&self.settings, known, server.handler(), &on_phase).await;
+        let opened = connection::open(&self.settings, known, server.client(), &on_phase).await;
         server.set_known(opened.as_ref().ok().and_then(Connection::known));
         Ok(Open { connection: opened?, _place: place })
     }

@@ -27,15 +27,16 @@ use serde_json::value::RawValue;
 use crate::ids::{ToolName, UpstreamName};
 use crate::offers::{Offers, Prompt, Resource, ResourceTemplate};
 use crate::tool::{Json, ToolOutput};
+use crate::upstream::auth::{Authorization, AuthorizationPrompt, Provider};
 use crate::upstream::caller::Caller;
 use crate::upstream::catalog::Catalog;
 use crate::upstream::check::CheckReport;
 use crate::upstream::client::{CallContext, ClientHandler};
-use crate::upstream::connection::{self, Question};
+use crate::upstream::connection::{self, Client, Question};
 use crate::upstream::contents::{PromptOutput, ResourceOutput};
-use crate::upstream::error::UpstreamError;
+use crate::upstream::error::{Cause, UpstreamError};
 use crate::upstream::health::Health;
-use crate::upstream::settings::UpstreamSettings;
+use crate::upstream::settings::{TransportSettings, UpstreamSettings};
 use scope::Scope;
 use server::{Call, Server};
 pub use updates::ResourceUpdates;
@@ -49,7 +50,7 @@ pub struct Upstreams {
 
 struct Inner {
     servers: RwLock<Arc<Servers>>,
-    handler: Option<Arc<dyn ClientHandler>>,
+    client: Client,
     health: Health,
 }
 
@@ -73,9 +74,23 @@ impl Upstreams {
         settings: Vec<UpstreamSettings>,
         handler: Option<Arc<dyn ClientHandler>>,
     ) -> Result<Self, DuplicateUpstream> {
+        Self::with_authorization(settings, handler, Authorization::default())
+    }
+
+    /// As [`Upstreams::new`], with what servers need that want OAuth. Without it tokens are kept in
+    /// memory and nobody is asked.
+    ///
+    /// # Errors
+    /// Two upstreams have the same name.
+    pub fn with_authorization(
+        settings: Vec<UpstreamSettings>,
+        handler: Option<Arc<dyn ClientHandler>>,
+        authorization: Authorization,
+    ) -> Result<Self, DuplicateUpstream> {
+        let client = Client { handler, authorization };
         let health = Health::default();
         let servers = RwLock::default();
-        let upstreams = Self { inner: Arc::new(Inner { servers, handler, health }) };
+        let upstreams = Self { inner: Arc::new(Inner { servers, client, health }) };
         upstreams.apply(settings)?;
         Ok(upstreams)
     }
@@ -86,7 +101,7 @@ impl Upstreams {
     /// # Errors
     /// Two upstreams have the same name. Nothing is changed then.
     pub fn apply(&self, settings: Vec<UpstreamSettings>) -> Result<(), DuplicateUpstream> {
-        let Inner { servers, handler, health } = &*self.inner;
+        let Inner { servers, client, health } = &*self.inner;
         let before = self.servers();
         let mut after = Servers::with_capacity(settings.len());
         for settings in settings {
@@ -94,7 +109,7 @@ impl Upstreams {
             let known = before.get(&name).filter(|server| *server.settings() == settings);
             let server = known.cloned();
             let server =
-                server.unwrap_or_else(|| Server::new(settings, handler.clone(), health.clone()));
+                server.unwrap_or_else(|| Server::new(settings, client.clone(), health.clone()));
             if after.insert(name.clone(), server).is_some() {
                 return Err(DuplicateUpstream { name });
             }
@@ -118,11 +133,47 @@ impl Upstreams {
     /// Tries a server out on a connection of its own, which is closed again.
     pub async fn check(&self, name: &UpstreamName) -> CheckReport {
         match self.servers().get(name) {
-            Some(server) => {
-                crate::upstream::check::check(server.settings(), server.handler()).await
-            }
+            Some(server) => crate::upstream::check::check(server.settings(), server.client()).await,
             None => CheckReport::failed(name.clone(), unknown(name)),
         }
+    }
+
+    /// Has a person agree that we use a server (OAuth), and keeps what is granted. Gives the scopes.
+    ///
+    /// # Errors
+    /// The server is none that uses OAuth, nobody agreed, or what was granted cannot be used.
+    pub async fn login(
+        &self,
+        name: &UpstreamName,
+        prompt: &dyn AuthorizationPrompt,
+    ) -> Result<Vec<String>, UpstreamError> {
+        let provider = self.provider(name)?;
+        let granted = provider.login(prompt).await;
+        granted.map_err(|cause| UpstreamError::Unauthorized { server: name.clone(), cause })
+    }
+
+    /// Forgets what was granted for a server. Gives whether there was anything.
+    ///
+    /// # Errors
+    /// The server is none that uses OAuth, or the token store cannot be used.
+    pub async fn logout(&self, name: &UpstreamName) -> Result<bool, UpstreamError> {
+        let forgotten = self.provider(name)?.logout().await;
+        forgotten.map_err(|cause| UpstreamError::Unauthorized { server: name.clone(), cause })
+    }
+
+    fn provider(&self, name: &UpstreamName) -> Result<Arc<Provider>, UpstreamError> {
+        let servers = self.servers();
+        let settings = servers.get(name).ok_or_else(|| unknown(name))?.settings();
+        let unfit = |text: &'static str| {
+            let (server, cause) = (name.clone(), Cause::new(text));
+            UpstreamError::Unauthorized { server, cause }
+        };
+        let TransportSettings::Http(http) = &settings.transport else {
+            return Err(unfit("only servers on the net use OAuth"));
+        };
+        let provider = self.inner.client.authorization.provider(name, http);
+        provider
+            .ok_or_else(|| unfit("its settings have an Authorization header, which comes first"))
     }
 
     /// Asks a server whether it is there, and takes note of what it says. Gives nothing where that

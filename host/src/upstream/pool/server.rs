@@ -18,8 +18,8 @@ use crate::ids::ToolName;
 use crate::tool::{Phase, ToolOutput};
 use crate::upstream::caller::Caller;
 use crate::upstream::catalog::Catalog;
-use crate::upstream::client::{CallContext, ClientHandler};
-use crate::upstream::connection::{self, Connection, Fault, Known, Patience};
+use crate::upstream::client::CallContext;
+use crate::upstream::connection::{self, Client, Connection, Fault, Known, Patience};
 use crate::upstream::error::{Cause, UpstreamError};
 use crate::upstream::health::{Health, Observation};
 use crate::upstream::settings::{Lifecycle, Timeouts, TransportSettings, UpstreamSettings};
@@ -30,7 +30,7 @@ const MAX_EMPTY_LINES: usize = 1000;
 /// One configured server.
 pub(super) struct Server {
     settings: UpstreamSettings,
-    handler: Option<Arc<dyn ClientHandler>>,
+    client: Client,
     health: Health,
     /// One per set of credentials.
     lines: Mutex<HashMap<Credentials, Arc<Line>>>,
@@ -69,15 +69,11 @@ pub(super) struct Call<'a> {
 }
 
 impl Server {
-    pub(super) fn new(
-        settings: UpstreamSettings,
-        handler: Option<Arc<dyn ClientHandler>>,
-        health: Health,
-    ) -> Arc<Self> {
+    pub(super) fn new(settings: UpstreamSettings, client: Client, health: Health) -> Arc<Self> {
         Arc::new(Self {
             places: Arc::new(Semaphore::new(settings.connections.max.max(1))),
             settings,
-            handler,
+            client,
             health,
             lines: Mutex::default(),
             known: Mutex::default(),
@@ -92,8 +88,8 @@ impl Server {
         &self.settings
     }
 
-    pub(super) fn handler(&self) -> Option<&Arc<dyn ClientHandler>> {
-        self.handler.as_ref()
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     pub(super) fn known(&self) -> Option<Known> {

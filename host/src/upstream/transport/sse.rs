@@ -24,6 +24,7 @@ use super::http::body::{media_type, read_beginning};
 use super::http::{Asked, Endpoint, SIDE_MESSAGE_TIME, broken, name, resolve};
 use super::waiting::{Outcome, Waiting};
 use super::{Request, Transport, TransportError};
+use crate::upstream::auth::Provider;
 use crate::upstream::error::Cause;
 use crate::upstream::inbox::Inbox;
 use crate::upstream::message::{self, AnswerFault, Incoming};
@@ -72,9 +73,10 @@ impl Sse {
         http: &HttpSettings,
         inbox: Arc<Inbox>,
         redactor: Arc<Redactor>,
+        tokens: Option<Arc<Provider>>,
     ) -> Result<Self, Cause> {
         let shared = Arc::new(Shared {
-            endpoint: Endpoint::new(settings, http, redactor)?,
+            endpoint: Endpoint::new(settings, http, redactor, tokens)?,
             stage: watch::Sender::new(Stage::Asked),
             waiting: Waiting::default(),
             forgotten: AtomicBool::new(false),

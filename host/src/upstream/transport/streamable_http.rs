@@ -18,9 +18,12 @@ use rmcp::transport::common::http_header::{
     EVENT_STREAM_MIME_TYPE, HEADER_LAST_EVENT_ID, HEADER_MCP_METHOD, HEADER_MCP_PROTOCOL_VERSION,
     HEADER_SESSION_ID, JSON_MIME_TYPE,
 };
+use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::tool::Json;
+use crate::upstream::auth::Provider;
+use crate::upstream::client::ClientCapabilities;
 use crate::upstream::error::Cause;
 use crate::upstream::inbox::{Inbox, Watch};
 use crate::upstream::message::{self, AnswerFault, Incoming};
@@ -37,6 +40,9 @@ use crate::upstream::transport::{Request, Transport, TransportError};
 const RESUME_ATTEMPTS: u32 = 5;
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// For an older server to take the stream on which it asks its questions.
+const LISTENER_TIME: Duration = Duration::from_secs(1);
 
 /// For the goodbye to an MCP session.
 const GOODBYE_TIME: Duration = Duration::from_secs(2);
@@ -75,9 +81,10 @@ impl StreamableHttp {
         http: &HttpSettings,
         inbox: Arc<Inbox>,
         redactor: Arc<Redactor>,
+        tokens: Option<Arc<Provider>>,
     ) -> Result<Self, Cause> {
         let shared = Shared {
-            endpoint: Endpoint::new(settings, http, redactor)?,
+            endpoint: Endpoint::new(settings, http, redactor, tokens)?,
             revision: Mutex::new(Revision::Unsettled),
             session: Mutex::default(),
             lost: AtomicBool::new(false),
@@ -117,6 +124,9 @@ impl Transport for StreamableHttp {
             // Some servers find fault with notifications and work all the same.
             tracing::debug!(status = %response.status(), method, "a notification was refused");
         }
+        if method == "notifications/initialized" {
+            self.start_listener().await;
+        }
         Ok(())
     }
 
@@ -124,11 +134,6 @@ impl Transport for StreamableHttp {
         let Ok(value) = HeaderValue::from_str(version) else { return };
         let revision = if modern { Revision::Modern(value) } else { Revision::Legacy(value) };
         *self.shared.revision() = revision;
-        if !modern {
-            let worker = tokio::spawn(listen(Arc::clone(&self.shared)));
-            let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
-            *listener = Some(AbortOnDropHandle::new(worker));
-        }
     }
 
     fn is_lost(&self) -> bool {
@@ -150,6 +155,20 @@ impl Transport for StreamableHttp {
         if shared.session().is_some() {
             let goodbye = shared.with_state(shared.endpoint.delete());
             let _ = tokio::time::timeout(GOODBYE_TIME, shared.endpoint.send(&goodbye)).await;
+        }
+    }
+}
+
+impl StreamableHttp {
+    /// Begins to hear what an older server says unasked. What such a server asks before it has the
+    /// stream is lost, so with a client that can be asked the stream is waited for.
+    async fn start_listener(&self) {
+        let (taken, is_taken) = oneshot::channel();
+        let worker = tokio::spawn(listen(Arc::clone(&self.shared), taken));
+        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(AbortOnDropHandle::new(worker));
+        if self.shared.inbox.capabilities() != ClientCapabilities::default() {
+            let _ = tokio::time::timeout(LISTENER_TIME, is_taken).await;
         }
     }
 }
@@ -379,15 +398,20 @@ impl Shared {
 }
 
 /// Hears what an older server says unasked, over a GET stream of its own, if it has one. Ends with
-/// the link, with the MCP session, or when the server is not interested.
-async fn listen(shared: Arc<Shared>) {
+/// the link, with the MCP session, or when the server is not interested. `taken` is dropped when the
+/// server has answered for the first time.
+async fn listen(shared: Arc<Shared>, taken: oneshot::Sender<()>) {
     let mut events = EventReader::default();
     let mut attempt = 0;
+    let mut first = Some(taken);
     while attempt < RESUME_ATTEMPTS {
-        // The handshake's last message is on its way; a stream before it might be refused.
-        tokio::time::sleep(pause(attempt, events.retry).min(Duration::from_secs(10))).await;
+        if first.is_none() {
+            tokio::time::sleep(pause(attempt, events.retry).min(Duration::from_secs(10))).await;
+        }
         attempt += 1;
-        let Ok(mut response) = shared.get(events.last_id.as_deref()).await else { continue };
+        let response = shared.get(events.last_id.as_deref()).await;
+        drop(first.take());
+        let Ok(mut response) = response else { continue };
         if !response.status().is_success() || media_type(&response) != EVENT_STREAM_MIME_TYPE {
             return;
         }

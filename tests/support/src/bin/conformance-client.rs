@@ -19,7 +19,10 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use toolcell::ids::UpstreamName;
 use toolcell::tool::{Json, ToolDescription};
-use toolcell::upstream::settings::{HttpSettings, TransportSettings, UpstreamSettings};
+use toolcell::upstream::auth::{Authorization, AuthorizationPrompt, PromptError, TokenStore};
+use toolcell::upstream::settings::{
+    AuthGrant, AuthSettings, HttpSettings, Secret, TransportSettings, UpstreamSettings,
+};
 use toolcell::upstream::{
     Access, CallContext, Caller, Catalog, ClientCapabilities, ClientHandler, Refusal,
     ServerRequest, UpstreamError, Upstreams,
@@ -28,11 +31,21 @@ use toolcell::upstream::{
 /// Time for one call. The suite's own limit on a scenario is twice as long.
 const CALL_TIME: Duration = Duration::from_secs(15);
 
+/// Where the suite's authorization servers believe our metadata to be published.
+const METADATA_URL: &str = "https://conformance-test.local/client-metadata.json";
+
+/// Where they send the browser. Nothing has to listen there: we read the address and stay.
+const REDIRECT_URI: &str = "http://localhost:3000/callback";
+
 /// What a scenario tells beforehand.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Context {
     tool_calls: Vec<ToolCall>,
+    #[serde(rename = "client_id")]
+    client_id: Option<String>,
+    #[serde(rename = "client_secret")]
+    client_secret: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,10 +83,22 @@ async fn main() -> ExitCode {
 
 async fn perform(url: &str, scenario: &str, context: &Context) -> Result<(), UpstreamError> {
     let name = UpstreamName::try_new("suite").expect("fits the rules");
-    let transport = TransportSettings::Http(HttpSettings::new(url));
-    let settings = UpstreamSettings::new(name.clone(), transport);
+    let mut http = HttpSettings::new(url);
+    http.auth = Some(AuthSettings {
+        grant: match scenario.starts_with("auth/client-credentials") {
+            true => AuthGrant::ClientCredentials,
+            false => AuthGrant::AuthorizationCode,
+        },
+        client_id: context.client_id.clone(),
+        client_secret: context.client_secret.clone().map(Secret::new),
+        client_metadata_url: Some(METADATA_URL.to_owned()),
+        ..AuthSettings::default()
+    });
+    let settings = UpstreamSettings::new(name.clone(), TransportSettings::Http(http));
+    let authorization = Authorization::new(TokenStore::in_memory(), Some(Arc::new(Person)));
     let upstreams =
-        Upstreams::new(vec![settings], Some(Arc::new(Person))).expect("there is one server");
+        Upstreams::with_authorization(vec![settings], Some(Arc::new(Person)), authorization)
+            .expect("there is one server");
     let access = upstreams.access(Caller::anonymous());
     let outcome = exercise(&access, &name, scenario, context).await;
     upstreams.close().await;
@@ -188,5 +213,25 @@ impl ClientHandler for Person {
             }
         };
         Ok(to_raw_value(&answer).expect("JSON is JSON"))
+    }
+}
+
+#[async_trait]
+impl AuthorizationPrompt for Person {
+    fn redirect_uri(&self) -> String {
+        REDIRECT_URI.to_owned()
+    }
+
+    /// The suite's authorization servers agree at once.
+    async fn authorize(&self, _: &UpstreamName, url: &str) -> Result<String, PromptError> {
+        let failed = |error: reqwest::Error| PromptError(error.to_string());
+        let policy = reqwest::redirect::Policy::none();
+        let browser = reqwest::Client::builder().redirect(policy).build().map_err(failed)?;
+        let response = browser.get(url).send().await.map_err(failed)?;
+        let location = response.headers().get(reqwest::header::LOCATION);
+        let location = location.and_then(|location| location.to_str().ok());
+        location.map(ToOwned::to_owned).ok_or_else(|| {
+            PromptError(format!("the browser was not sent back (HTTP {})", response.status()))
+        })
     }
 }

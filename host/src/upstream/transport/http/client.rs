@@ -3,7 +3,7 @@
 use std::sync::Once;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, Proxy, Url, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Proxy, Url, redirect};
 
 use super::unreachable::chain;
 use crate::upstream::error::Cause;
@@ -19,13 +19,26 @@ pub(super) fn build(
     http: &HttpSettings,
     url: &Url,
 ) -> Result<(Client, Option<String>), Cause> {
-    install_crypto();
-    let mut builder = Client::builder()
+    let (builder, proxy_name) = builder(http, url)?;
+    let builder = builder
         .connect_timeout(settings.timeouts.connect)
         // Redirects are the endpoint's affair: the headers hold credentials.
         .redirect(redirect::Policy::none())
         .pool_idle_timeout(KEEP_ALIVE)
-        .pool_max_idle_per_host(settings.connections.max_idle)
+        .pool_max_idle_per_host(settings.connections.max_idle);
+    let client = builder.build().map_err(|error| {
+        Cause::with_source(format!("the HTTP client cannot be made: {}", chain(&error)), error)
+    })?;
+    Ok((client, proxy_name))
+}
+
+/// What every client needs that speaks with a server or on its behalf: the proxy, and whom to trust.
+pub(in crate::upstream) fn builder(
+    http: &HttpSettings,
+    url: &Url,
+) -> Result<(ClientBuilder, Option<String>), Cause> {
+    install_crypto();
+    let mut builder = Client::builder()
         .tcp_nodelay(true)
         .referer(false)
         .user_agent(concat!("toolcell/", env!("CARGO_PKG_VERSION")));
@@ -41,10 +54,7 @@ pub(super) fn build(
     if let Some(path) = &http.ca_file {
         builder = builder.tls_certs_merge(authorities(path)?);
     }
-    let client = builder.build().map_err(|error| {
-        Cause::with_source(format!("the HTTP client cannot be made: {}", chain(&error)), error)
-    })?;
-    Ok((client, proxy_name))
+    Ok((builder, proxy_name))
 }
 
 /// The configured proxy and its `host:port`. The URL itself may hold a password and is never shown.
@@ -75,7 +85,7 @@ fn authorities(path: &std::path::Path) -> Result<Vec<Certificate>, Cause> {
 }
 
 /// TLS by ring, for the whole process, unless an embedder has chosen something else before.
-fn install_crypto() {
+pub(in crate::upstream) fn install_crypto() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -5,7 +5,7 @@
 //! - `refusal` says what an HTTP error means, `unreachable` why no answer came at all.
 
 pub(super) mod body;
-mod client;
+pub(in crate::upstream) mod client;
 mod refusal;
 mod unreachable;
 mod upload;
@@ -23,6 +23,7 @@ pub(super) use refusal::Asked;
 pub(in crate::upstream) use refusal::neither;
 pub(super) use unreachable::broken;
 
+use crate::upstream::auth::{Bearer, Challenge, Provider};
 use crate::upstream::error::Cause;
 use crate::upstream::redact::Redactor;
 use crate::upstream::settings::{HttpSettings, Secret, UpstreamSettings};
@@ -45,6 +46,8 @@ pub(super) struct Endpoint {
     connect_timeout: Duration,
     write_timeout: Duration,
     redactor: Arc<Redactor>,
+    /// Where tokens come from, unless the headers say how we are authorized.
+    tokens: Option<Arc<Provider>>,
 }
 
 /// One HTTP request.
@@ -72,6 +75,7 @@ impl Endpoint {
         settings: &UpstreamSettings,
         http: &HttpSettings,
         redactor: Arc<Redactor>,
+        tokens: Option<Arc<Provider>>,
     ) -> Result<Self, Cause> {
         let url = Url::parse(&http.url).map_err(|error| Cause::new(format!("its URL: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
@@ -80,7 +84,7 @@ impl Endpoint {
         let (client, proxy) = client::build(settings, http, &url)?;
         let headers = header_map(&http.headers)?;
         let (connect_timeout, write_timeout) = (settings.timeouts.connect, settings.timeouts.write);
-        Ok(Self { client, url, proxy, headers, connect_timeout, write_timeout, redactor })
+        Ok(Self { client, url, proxy, headers, connect_timeout, write_timeout, redactor, tokens })
     }
 
     pub(super) fn url(&self) -> &Url {
@@ -112,7 +116,7 @@ impl Endpoint {
     pub(super) async fn send(&self, outgoing: &Outgoing) -> Result<Response, TransportError> {
         let mut url = outgoing.url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send_once(outgoing, &url).await?;
+            let response = self.send_authorized(outgoing, &url).await?;
             match same_origin_redirect(&url, &response) {
                 Some(next) => url = next,
                 None => return Ok(response),
@@ -121,10 +125,47 @@ impl Endpoint {
         Err(TransportError::Http(Cause::new("it redirects from one place to the next without end")))
     }
 
+    /// Sends a request with the token that we have, and again with a better one if the server wants
+    /// that: a server that refuses did nothing. Each refusal is taken for an answer the second time.
+    async fn send_authorized(
+        &self,
+        outgoing: &Outgoing,
+        url: &Url,
+    ) -> Result<Response, TransportError> {
+        let Some(tokens) = &self.tokens else { return self.send_once(outgoing, url, None).await };
+        let mut refusals = Vec::new();
+        loop {
+            let bearer = tokens.bearer().await;
+            let response = self.send_once(outgoing, url, bearer.as_ref()).await?;
+            let Some(challenge) = Challenge::of(&response) else { return Ok(response) };
+            let status = challenge.status;
+            let outcome = if refusals.contains(&status) {
+                Err(Cause::new("the token is new, so its authorization server gave a useless one"))
+            } else {
+                refusals.push(status);
+                tokens.renew(bearer.as_ref(), challenge).await
+            };
+            if let Err(cause) = outcome {
+                let excerpt = self.excerpt(&body::read_beginning(response).await);
+                let cause = self.redactor.clean(&cause.to_string()).into_owned();
+                let text = format!("it answered HTTP {status}{excerpt}; {cause}");
+                return Err(TransportError::Unauthorized(Cause::new(text)));
+            }
+        }
+    }
+
     /// One exchange. Every request's headers are put together here, and every response's status is
     /// first seen here.
-    async fn send_once(&self, outgoing: &Outgoing, url: &Url) -> Result<Response, TransportError> {
+    async fn send_once(
+        &self,
+        outgoing: &Outgoing,
+        url: &Url,
+        bearer: Option<&Bearer>,
+    ) -> Result<Response, TransportError> {
         let mut headers = self.headers.clone();
+        if let Some(bearer) = bearer {
+            headers.insert(header::AUTHORIZATION, bearer.header.clone());
+        }
         for (name, value) in &outgoing.headers {
             headers.insert(name, value.clone());
         }
