@@ -1,17 +1,19 @@
 //! The host as a service embeds it: one value that owns the upstreams and runs scripts.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::broker::{Broker, RunContext};
 use crate::config::{self, Config, ConfigError, Profile};
-use crate::ids::RunId;
+use crate::ids::{RunId, UpstreamName};
 use crate::journal::{JournalStore, MemoryStore};
 use crate::language::Language;
 use crate::runs::{self, Parts, Run, RunReport, Script, StartError};
 use crate::sandbox::{Cache, CallRequest, Sandbox, SandboxError};
 use crate::tool::CallAnswer;
 use crate::upstream::auth::{Authorization, AuthorizationPrompt, TokenStore};
+use crate::upstream::settings::UpstreamSettings;
 use crate::upstream::{Caller, ClientHandler, DuplicateUpstream, Upstreams};
 
 /// Runs scripts against the tools of configured MCP servers. Cheap to clone; the last clone ends
@@ -34,8 +36,56 @@ pub struct Host {
 }
 
 struct Inner {
-    config: Config,
+    /// Replaced as a whole by [`Host::reload`].
+    config: RwLock<Arc<Config>>,
     parts: Parts,
+}
+
+/// What a [`Host::reload`] did to the servers, each in the order of its configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Servers that were not there before.
+    pub added: Vec<UpstreamName>,
+    /// Servers whose settings differ.
+    pub changed: Vec<UpstreamName>,
+    /// Servers that are gone.
+    pub removed: Vec<UpstreamName>,
+}
+
+impl Reloaded {
+    fn between(before: &[UpstreamSettings], after: &[UpstreamSettings]) -> Self {
+        let find = |name: &UpstreamName, among: &[UpstreamSettings]| {
+            among.iter().position(|server| server.name == *name)
+        };
+        let mut reloaded = Self::default();
+        for server in after {
+            match find(&server.name, before) {
+                None => reloaded.added.push(server.name.clone()),
+                Some(at) if before[at] != *server => reloaded.changed.push(server.name.clone()),
+                Some(_) => {}
+            }
+        }
+        let gone = before.iter().filter(|server| find(&server.name, after).is_none());
+        reloaded.removed = gone.map(|server| server.name.clone()).collect();
+        reloaded
+    }
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts =
+            [("added", &self.added), ("changed", &self.changed), ("removed", &self.removed)];
+        let mut parts = parts.into_iter().filter(|(_, names)| !names.is_empty()).peekable();
+        if parts.peek().is_none() {
+            return f.write_str("no server changed");
+        }
+        for (nth, (what, names)) in parts.enumerate() {
+            let separator = if nth == 0 { "" } else { "; " };
+            let names: Vec<&str> = names.iter().map(UpstreamName::as_str).collect();
+            write!(f, "{separator}{what}: {}", names.join(", "))?;
+        }
+        Ok(())
+    }
 }
 
 /// A host could not be made.
@@ -175,7 +225,12 @@ impl HostBuilder {
         let servers = config.servers.clone();
         let upstreams = Upstreams::with_authorization(servers, self.handler, authorization)?;
         let broker = Broker::new(upstreams, self.journal);
-        Ok(Host { inner: Arc::new(Inner { config, parts: Parts { sandbox, broker } }) })
+        Ok(Host {
+            inner: Arc::new(Inner {
+                config: RwLock::new(config.into()),
+                parts: Parts { sandbox, broker },
+            }),
+        })
     }
 }
 
@@ -215,7 +270,8 @@ impl Host {
     /// # Errors
     /// As [`Host::run`].
     pub fn start(&self, script: Script) -> Result<Run, StartError> {
-        let profile = self.inner.config.profile(script.profile_name())?;
+        let config = self.config();
+        let profile = config.profile(script.profile_name())?;
         self.start_with(profile, script)
     }
 
@@ -260,9 +316,25 @@ impl Host {
             .await
     }
 
-    /// The configuration in force.
-    pub fn config(&self) -> &Config {
-        &self.inner.config
+    /// The configuration in force. It stays what it is; after a [`Host::reload`] there is another.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.inner.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another configuration in force: its servers, profiles and limits. Runs that have begun
+    /// keep the servers and the rights that they have; those that start from now on have the new
+    /// ones. A server whose settings stay the same keeps its connections, the others' are closed when
+    /// the last run that has them is over.
+    ///
+    /// # Errors
+    /// Two servers have the same name. The old configuration stays in force.
+    pub fn reload(&self, config: Config) -> Result<Reloaded, DuplicateUpstream> {
+        // Held until both are replaced, so that two reloads do not mix.
+        let mut current = self.inner.config.write().unwrap_or_else(PoisonError::into_inner);
+        self.upstreams().apply(config.servers.clone())?;
+        let reloaded = Reloaded::between(&current.servers, &config.servers);
+        *current = Arc::new(config);
+        Ok(reloaded)
     }
 
     /// The upstreams, for a check or a look at their tools.

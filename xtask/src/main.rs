@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod conformance;
 mod demo;
+mod docs;
 mod fixtures;
 mod process;
 mod test;
@@ -27,6 +28,7 @@ usage: cargo xtask CHORE
                     run MCP's conformance suite against the upstream stack: all that the revisions
                     require, or single scenarios with all their output
   check             formatting, lints, documentation, and licences and advisories of dependencies
+  docs              write docs/config.md and docs/config.schema.json
   bench             measure toolcell beside pyeryx and native CPython, as ratios in one run
   fixtures          install the MCP servers of demo and test, and print where they are
 ";
@@ -54,6 +56,7 @@ fn perform(chore: Option<&str>, rest: &[String]) -> Result<()> {
     match chore {
         Some("bench") => bench::bench(&workspace),
         Some("demo") => demo::demo(&workspace),
+        Some("docs") => docs::docs(&workspace),
         Some("test") => test::test(&workspace, rest),
         Some("conformance") => conformance::conformance(&workspace, rest),
         Some("check") => check::check(&workspace),

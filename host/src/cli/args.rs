@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Logout(LogoutArgs),
     /// List, build, verify and remove the language runtimes in the cache
     Runtimes(RuntimesArgs),
+    /// Show or check the configuration, print its schema or its reference
+    Config(ConfigArgs),
 }
 
 /// Which tools are granted.
@@ -241,4 +243,33 @@ pub(crate) enum RuntimesAction {
         #[arg(long)]
         all: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(crate) action: ConfigAction,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// Print what is in force, with every default filled in and without secrets
+    Show {
+        /// Only this server
+        #[arg(long, value_name = "NAME")]
+        server: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell every problem and notice, and start nothing
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of toolcell.toml, for editors
+    Schema,
+    /// Print the reference page of toolcell.toml
+    Reference,
 }

@@ -84,7 +84,8 @@ fn host(cli: &Cli, server: &str) -> Result<(Host, UpstreamName), Failure> {
 }
 
 fn redirect_port(host: &Host, name: &UpstreamName) -> Option<u16> {
-    let settings = host.config().servers.iter().find(|settings| settings.name == *name)?;
+    let config = host.config();
+    let settings = config.servers.iter().find(|settings| settings.name == *name)?;
     match &settings.transport {
         TransportSettings::Http(http) => http.auth.as_ref()?.redirect_port,
         _ => None,

@@ -3,6 +3,7 @@
 mod args;
 mod call;
 mod check;
+mod config;
 mod exit;
 mod failure;
 mod login;
@@ -62,5 +63,6 @@ async fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Login(args) => login::login(cli, args).await,
         Command::Logout(args) => login::logout(cli, args).await,
         Command::Runtimes(args) => runtimes::runtimes(cli, args).await,
+        Command::Config(args) => config::config(cli, args),
     }
 }

@@ -1,8 +1,7 @@
 //! Finds the configuration file, reads it and what it includes, and checks the whole.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::document::Document;
@@ -13,7 +12,7 @@ use super::json::{self, Imported};
 use super::monitor::{self, MonitorSettings};
 use super::node::{Misfit, MisfitKind};
 use super::profiles::{self, Profiles, ServerNames};
-use super::providers::Providers;
+use super::providers::{FileState, Providers};
 use super::resolved::{Config, ServerSource};
 use super::servers;
 use super::surroundings::{Origin, Surroundings};
@@ -44,7 +43,7 @@ pub(super) fn load_watched(
     explicit: Option<&Path>,
     cwd: &Path,
     lookup: &Lookup<'_>,
-) -> (Result<Config, ConfigError>, Vec<PathBuf>) {
+) -> (Result<Config, ConfigError>, Vec<FileState>) {
     let providers = Providers::default();
     let result = load_with(explicit, cwd, lookup, &providers);
     (result, providers.into_files())
@@ -63,12 +62,13 @@ fn load_with(
     let mut loading = Loading::new(cwd, lookup, providers);
     let is_named = named.is_some();
     let path = cwd.join(named.unwrap_or_else(|| "toolcell.toml".into()));
-    providers.note_file(&path);
     if !is_named && !path.exists() {
+        // Taken note of, so that it is noticed when it comes.
+        let _ = providers.read(&path);
         loading.mention_foreign_file();
         return loading.finish(&WrittenConfig::default(), None);
     }
-    let text = match read(&path) {
+    let text = match read(&path, providers) {
         Ok(text) => text,
         Err(Unread::Io(source)) => return Err(ConfigError::Read { path, source }),
         Err(Unread::Problem(cause)) => {
@@ -205,8 +205,7 @@ impl<'a> Loading<'a> {
         findings: &mut Findings<'_>,
     ) {
         let Some(file) = surroundings.path(file, path, findings) else { return };
-        self.providers.note_file(&file);
-        match read(&file) {
+        match read(&file, self.providers) {
             Ok(text) => {
                 self.sources.push(file.clone());
                 self.json(&file, &text);
@@ -345,10 +344,8 @@ enum Unread {
     Problem(String),
 }
 
-fn read(path: &Path) -> Result<String, Unread> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Unread::Io)?;
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Unread::Io)?;
+fn read(path: &Path, providers: &Providers) -> Result<String, Unread> {
+    let bytes = providers.read(path).map_err(Unread::Io)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         let size = super::units::format_size(MAX_FILE_BYTES);
         return Err(Unread::Problem(format!("the file is larger than {size}")));

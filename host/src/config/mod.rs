@@ -22,12 +22,16 @@ mod node;
 mod overrides;
 mod profiles;
 mod providers;
+mod reference;
 mod resolved;
+mod schema;
 mod servers;
+mod show;
 mod surroundings;
 mod template;
 mod tuning;
 pub mod units;
+mod watch;
 pub mod written;
 
 pub use error::{ConfigError, KeyPath, Notice, Place, Position, Problem, Problems};
@@ -35,7 +39,11 @@ pub use limits::{InvalidLimit, LIMIT_NAMES, MIN_PYTHON_MEMORY_BYTES, set_limit};
 pub use load::{MAX_FILE_BYTES, load};
 pub use monitor::MonitorSettings;
 pub use overrides::{InvalidOverride, Overrides};
+pub use reference::{bare, inline, reference};
 pub use resolved::{Config, InvalidProfileName, NoProfile, Profile, ProfileName, ServerSource};
+pub use schema::schema;
+pub use show::{UnknownServer, show};
+pub use watch::{SharedLookup, Watch};
 
 #[cfg(test)]
 mod tests;

@@ -7,12 +7,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
+
+use super::load::MAX_FILE_BYTES;
 
 /// The most that a file or a command may give.
 const MAX_VALUE_BYTES: u64 = 64 << 10;
@@ -26,8 +28,8 @@ const MAX_STDERR_BYTES: usize = 300;
 /// The files and commands of one load.
 #[derive(Default)]
 pub(super) struct Providers {
-    /// Every file that was looked at.
-    files: RefCell<Vec<PathBuf>>,
+    /// Every file that was looked at, as it was then.
+    files: RefCell<Vec<FileState>>,
     outputs: RefCell<HashMap<Job, Result<String, String>>>,
     /// While this is set commands are only taken note of, to be run at once later.
     rehearsing: Cell<bool>,
@@ -62,25 +64,26 @@ impl Providers {
 
     /// The content of a file, without the newline at its end.
     pub(super) fn file(&self, path: &Path) -> Result<String, String> {
-        self.note_file(path);
         let shown = path.display();
-        let mut bytes = Vec::new();
-        let read = File::open(path)
-            .and_then(|file| file.take(MAX_VALUE_BYTES + 1).read_to_end(&mut bytes));
-        read.map_err(|error| format!("{shown} cannot be read: {error}"))?;
+        let bytes = self.read(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
         value(bytes).map_err(|cause| format!("{shown} {cause}"))
     }
 
-    /// Takes note that a value comes from a file.
-    pub(super) fn note_file(&self, path: &Path) {
+    /// At most [`MAX_FILE_BYTES`] and one of a file, of which note is taken.
+    pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let bytes = read(path);
+        let content = bytes.as_deref().ok().map(blake3::hash);
+        let state = FileState { path: path.to_owned(), content };
         let mut files = self.files.borrow_mut();
-        if !files.iter().any(|known| known == path) {
-            files.push(path.to_owned());
+        match files.iter_mut().find(|known| known.path == path) {
+            Some(known) => *known = state,
+            None => files.push(state),
         }
+        bytes
     }
 
-    /// The files that values came from.
-    pub(super) fn into_files(self) -> Vec<PathBuf> {
+    /// The files that were looked at.
+    pub(super) fn into_files(self) -> Vec<FileState> {
         self.files.into_inner()
     }
 
@@ -97,6 +100,27 @@ impl Providers {
         let mut outputs = self.outputs.borrow_mut();
         outputs.entry(job).or_insert_with(|| run(line, folder)).clone()
     }
+}
+
+/// A file, and what was in it; nothing if it could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FileState {
+    pub(super) path: PathBuf,
+    content: Option<blake3::Hash>,
+}
+
+impl FileState {
+    /// The file as it is now.
+    pub(super) fn read(path: PathBuf) -> Self {
+        let content = read(&path).ok().as_deref().map(blake3::hash);
+        Self { path, content }
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Bytes as a value.

@@ -220,6 +220,7 @@ pub struct WrittenTool {
 /// `retry = { … }`, a number of attempts, or `false`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields, remote = "Self")]
+#[schemars(transform = allow_number_or_false)]
 pub struct WrittenRetry {
     /// How often something is tried in all; `1` for never again.
     #[schemars(example = 3)]
@@ -235,6 +236,7 @@ pub struct WrittenRetry {
 /// `breaker = { … }`, or `false`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields, remote = "Self")]
+#[schemars(transform = allow_false)]
 pub struct WrittenBreaker {
     /// After so many failures in a row; `0` for never.
     #[schemars(example = 5)]
@@ -245,6 +247,14 @@ pub struct WrittenBreaker {
     /// Never longer.
     #[schemars(example = &"60s")]
     pub max_cooldown: Option<DurationText>,
+}
+
+fn allow_number_or_false(schema: &mut Schema) {
+    schema.insert("type".to_owned(), json!(["object", "integer", "boolean"]));
+}
+
+fn allow_false(schema: &mut Schema) {
+    schema.insert("type".to_owned(), json!(["object", "boolean"]));
 }
 
 /// A table, or one word for all of it.
