@@ -6,6 +6,7 @@ mod broker;
 mod check;
 mod cli;
 mod faults;
+mod config;
 mod files;
 mod grants;
 mod hosts;

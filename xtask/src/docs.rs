@@ -8,7 +8,13 @@ use crate::workspace::Workspace;
 /// Writes `docs/config.md` and `docs/config.schema.json`; a test fails when they are stale.
 pub(crate) fn docs(workspace: &Workspace) -> Result<()> {
     step("building toolcell", || {
-        process::run(workspace.cargo().args(["build", "--locked", "--workspace", "--bins"]))
+        process::run(workspace.cargo().args([
+            "build",
+            "--locked",
+            "--workspace",
+            "--bins",
+            "--tests",
+        ]))
     })?;
     for (command, file) in [("reference", "config.md"), ("schema", "config.schema.json")] {
         let printed = workspace.toolcell("debug").args(["config", command]).output();

@@ -54,9 +54,19 @@ impl Watch {
         cwd: &Path,
         lookup: SharedLookup,
     ) -> Result<(Config, Self), ConfigError> {
+        Self::start_every(PERIOD, explicit, cwd, lookup)
+    }
+
+    /// As [`Watch::start`], with a period of its own.
+    pub(super) fn start_every(
+        period: Duration,
+        explicit: Option<&Path>,
+        cwd: &Path,
+        lookup: SharedLookup,
+    ) -> Result<(Config, Self), ConfigError> {
         let (result, files) = load_watched(explicit, cwd, &*lookup);
         let config = result?;
-        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + PERIOD, PERIOD);
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let watch = Self {
             explicit: explicit.map(Path::to_owned),

@@ -1,6 +1,8 @@
 //! Files as people write them, and what becomes of them.
 
+mod json;
 mod servers;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -353,65 +355,6 @@ fn several_profiles_need_a_default_or_a_name() {
         "there are several profiles and no default_profile: name one of `a`, `b`"
     );
     assert_eq!(notices(&config).len(), 2, "each grants nothing");
-}
-
-#[test]
-fn the_json_of_other_hosts_is_accepted_as_it_is() {
-    let claude = r#"{
-      "globalShortcut": "",
-      "mcpServers": {
-        "My Server": { "command": "npx", "args": ["-y", "x"], "env": { "KEY": "${TOKEN}" } },
-        "off": { "command": "x", "disabled": true },
-        "kept": { "command": "x", "alwaysAllow": ["a"], "timeout": 60, "description": "d" }
-      }
-    }"#;
-    let vscode = r#"// VS Code
-    {
-      "inputs": [{ "id": "key", "type": "promptString" }],
-      "servers": {
-        "web": { "type": "http", "url": "https://x.example/mcp", "headers": { "X-Key": "${env:TOKEN}" } },
-        "old": { "type": "sse", "url": "https://x.example/sse" },
-        "asks": { "command": "x", "env": { "KEY": "${input:key}" } },
-        "here": { "type": "stdio", "command": "${workspaceFolder}/bin/x", "cwd": "${workspaceFolder}", },
-      },
-    }"#;
-    let ag2 = r#"{"servers": [{"server_name": "ag2", "url": "http://localhost/mcp", "transport": "streamable_http", "sse_read_timeout": 60}]}"#;
-    let bare =
-        r#"{"mastra": {"url": "http://localhost/mcp", "requestInit": {"headers": {"A": "b"}}}}"#;
-    let folder = Folder::new(&[
-        (
-            "toolcell.toml",
-            "mcp_config = 'claude.json'\ninclude_mcp_servers = ['.vscode/mcp.json', 'ag2.json', 'bare.json']\n\
-             [profiles.p]\ntools = ['web', 'old.*', 'kept']\n",
-        ),
-        ("claude.json", claude),
-        (".vscode/mcp.json", vscode),
-        ("ag2.json", ag2),
-        ("bare.json", bare),
-    ]);
-    let config = folder.load();
-    let names: Vec<&str> = config.servers.iter().map(|server| server.name.as_str()).collect();
-    assert_eq!(names, ["My-Server", "kept", "web", "old", "here", "ag2", "mastra"]);
-    let TransportSettings::Http(HttpSettings { headers, .. }) = &config.servers[2].transport else {
-        panic!("HTTP");
-    };
-    assert_eq!(headers["X-Key"], Secret::new("s3cret-value"));
-    let TransportSettings::Stdio { command, cwd, .. } = &config.servers[4].transport else {
-        panic!("stdio");
-    };
-    assert_eq!(Path::new(command), folder.path("bin/x"));
-    assert_eq!(cwd.as_deref(), Some(folder.directory.path()));
-    assert_eq!(
-        notices(&config),
-        [
-            "claude.json: mcpServers.\"My Server\": the server is called `My-Server` here",
-            "claude.json: mcpServers.off: it is disabled there, so it is left out",
-            "claude.json: mcpServers.kept: these keys mean nothing here and are ignored: `alwaysAllow`, `timeout`",
-            ".vscode/mcp.json: inputs: `inputs` are asked for by VS Code only, and are ignored",
-            ".vscode/mcp.json: servers.asks: it wants the input `key`, which VS Code asks for: it is left out",
-            "ag2.json: servers[0]: these keys mean nothing here and are ignored: `sse_read_timeout`",
-        ]
-    );
 }
 
 #[test]

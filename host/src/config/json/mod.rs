@@ -4,24 +4,25 @@
 //! Zed `context_servers`; AG2 writes a list of entries with a `server_name`; Mastra and smolagents
 //! pass the bare table. Comments and trailing commas are fine. Keys that mean nothing here are
 //! named in a notice, servers that are disabled or that we cannot speak with are left out with one,
-//! and only what is plainly broken is a problem.
+//! and only what is plainly broken is a problem. `entry` reads one server.
+
+mod entry;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use indexmap::IndexMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::error::{KeyPath, Notice, Place, Position, Problem};
-use super::findings::{Findings, listed};
-use super::load::FoundServer;
-use super::resolved::ServerSource;
-use super::servers;
-use super::surroundings::Surroundings;
-use super::written::{Template, WrittenServer, WrittenTransport};
+use crate::config::error::{KeyPath, Notice, Place, Position, Problem};
+use crate::config::findings::{Findings, listed};
+use crate::config::load::FoundServer;
+use crate::config::resolved::ServerSource;
+use crate::config::servers;
+use crate::config::surroundings::Surroundings;
 use crate::ids::UpstreamName;
+use entry::Entry;
 
 /// What a file of JSON came to.
 #[derive(Default)]
@@ -39,6 +40,16 @@ pub(super) fn import(file: &Path, text: &str, surroundings: &Surroundings<'_>) -
     let plain = without_comments(text);
     let top = match serde_json::from_str::<Members>(&plain) {
         Ok(top) => top,
+        Err(_)
+            if plain.trim_start().starts_with('[')
+                && serde_json::from_str::<Value>(&plain).is_ok() =>
+        {
+            // smolagents takes a list of servers without names.
+            let list = RawValue::from_string(plain).ok();
+            return read(file, surroundings, |import| {
+                list.iter().for_each(|list| import.table(list, &KeyPath::default()));
+            });
+        }
         Err(error) => {
             let position = Position { line: error.line(), column: error.column() };
             let place = Place { position: Some(position), ..Place::file(file) };
@@ -51,19 +62,34 @@ pub(super) fn import(file: &Path, text: &str, surroundings: &Surroundings<'_>) -
             return Imported { problems, ..Imported::default() };
         }
     };
+    read(file, surroundings, |import| import.file(&top))
+}
+
+fn read(
+    file: &Path,
+    surroundings: &Surroundings<'_>,
+    work: impl FnOnce(&mut Import<'_>),
+) -> Imported {
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let mut import = Import {
         surroundings,
+        stem: stem.unwrap_or_default(),
+        timeout: None,
         findings: Findings::new(file, |_| None),
         servers: Vec::new(),
         skipped: Vec::new(),
     };
-    import.file(&top);
+    work(&mut import);
     let Import { findings, servers, skipped, .. } = import;
     Imported { servers, skipped, problems: findings.problems, notices: findings.notices }
 }
 
 struct Import<'a> {
     surroundings: &'a Surroundings<'a>,
+    /// Names servers that have no name.
+    stem: String,
+    /// What Mastra writes beside its servers, for those that have none of their own.
+    timeout: Option<Value>,
     findings: Findings<'a>,
     servers: Vec<FoundServer>,
     skipped: Vec<String>,
@@ -75,6 +101,8 @@ const TABLES: [&str; 3] = ["mcpServers", "servers", "context_servers"];
 impl Import<'_> {
     fn file(&mut self, top: &Members) {
         let mut found = false;
+        let timeout = top.0.iter().find(|(key, _)| key == "timeout");
+        self.timeout = timeout.and_then(|(_, raw)| parsed(raw).ok()).filter(Value::is_number);
         for (key, raw) in &top.0 {
             let path = KeyPath::of([key]);
             if TABLES.contains(&key.as_str()) {
@@ -98,8 +126,16 @@ impl Import<'_> {
         }
         let entries = top.0.iter().map(|(key, raw)| Some((key, parsed(raw).ok()?)));
         let entries = entries.collect::<Option<Vec<_>>>().unwrap_or_default();
+        // smolagents and AG2 pass one server bare, too.
+        let is_key = |key: &str| ["command", "url"].contains(&key);
+        if entries.iter().any(|(key, value)| is_key(key) && value.is_string()) {
+            let entry = entries.into_iter().map(|(key, value)| (key.clone(), value)).collect();
+            self.unnamed(&Value::Object(entry), None, &KeyPath::default());
+            return;
+        }
         let is_server = |value: &Value| {
-            ["command", "url"].iter().any(|key| value.get(key).is_some_and(Value::is_string))
+            let keys = value.as_object().into_iter().flatten();
+            keys.into_iter().any(|(key, value)| is_key(key) && value.is_string())
         };
         if entries.is_empty() || !entries.iter().all(|(_, value)| is_server(value)) {
             let cause = "the file names no servers";
@@ -109,6 +145,17 @@ impl Import<'_> {
         for (name, value) in &entries {
             self.entry(name, value, &KeyPath::of([name]));
         }
+    }
+
+    /// A server of a list, or one that stands alone: it has its name inside, or the file's.
+    fn unnamed(&mut self, value: &Value, nth: Option<usize>, path: &KeyPath) {
+        let names = ["server_name", "serverName", "name"];
+        let name = names.iter().find_map(|key| value.get(key)?.as_str());
+        let name = name.map(str::to_owned).unwrap_or_else(|| match nth {
+            Some(nth) => format!("{}-{}", self.stem, nth + 1),
+            None => self.stem.clone(),
+        });
+        self.entry(&name, value, path);
     }
 
     fn table(&mut self, raw: &RawValue, path: &KeyPath) {
@@ -128,12 +175,7 @@ impl Import<'_> {
         };
         for (nth, entry) in entries.iter().enumerate() {
             let path = path.index(nth);
-            let names = ["server_name", "serverName", "name"];
-            let name = names.iter().find_map(|key| entry.get(key)?.as_str());
-            match name {
-                Some(name) => self.entry(name, entry, &path),
-                None => self.findings.problem(&path, "the server has no `server_name`"),
-            }
+            self.unnamed(entry, Some(nth), &path);
         }
     }
 
@@ -142,16 +184,10 @@ impl Import<'_> {
             self.findings.problem(path, "an object is expected");
             return;
         };
-        let entry = Entry::read(members, path, &mut self.findings);
+        let entry = Entry::read(members, self.timeout.as_ref(), path, &mut self.findings);
         let Some(name) = self.name(name, path) else { return };
-        let left_out = if entry.disabled {
-            Some("it is disabled there, so it is left out".to_owned())
-        } else {
-            None
-        };
-        let project = project_folder(self.surroundings.folder);
-        let left_out = left_out.or_else(|| {
-            let input = entry.written.templates().find_map(|text| editor_input(&text.0));
+        let left_out = entry.left_out.clone().or_else(|| {
+            let input = entry.editor_input();
             input.map(|input| {
                 format!("it wants the input `{input}`, which VS Code asks for: it is left out")
             })
@@ -166,8 +202,7 @@ impl Import<'_> {
             let text = format!("these keys mean nothing here and are ignored: {ignored}");
             self.findings.notice(path, text);
         }
-        let mut written = entry.written;
-        written.templates_mut(|template| template.0 = translated(&template.0, &project));
+        let written = entry.into_written(self.surroundings.folder);
         let settings =
             servers::resolve(&name, &written, path, self.surroundings, &mut self.findings);
         if let Some(settings) = settings {
@@ -189,147 +224,6 @@ impl Import<'_> {
         self.findings.notice(path, format!("the server is called `{made}` here"));
         Some(made)
     }
-}
-
-/// One server as other hosts write it, as we would write it.
-#[derive(Default)]
-struct Entry {
-    written: WrittenServer,
-    disabled: bool,
-    ignored: Vec<String>,
-}
-
-impl Entry {
-    fn read(
-        members: &serde_json::Map<String, Value>,
-        path: &KeyPath,
-        findings: &mut Findings<'_>,
-    ) -> Self {
-        let mut entry = Self::default();
-        for (key, value) in members {
-            let path = path.key(key);
-            // Several hosts write `null` for what they do not say.
-            if value.is_null() {
-                continue;
-            }
-            let written = &mut entry.written;
-            match key.as_str() {
-                "command" => written.command = text(value, &path, findings),
-                "args" => written.args = texts(value, &path, findings),
-                "env" | "environment" => written.env = table(value, &path, findings),
-                "cwd" | "working_dir" | "workingDirectory" => {
-                    written.cwd = text(value, &path, findings);
-                }
-                "url" | "serverUrl" | "httpUrl" => written.url = text(value, &path, findings),
-                "headers" => written.headers = table(value, &path, findings),
-                "requestInit" => {
-                    let headers = value.get("headers");
-                    written.headers =
-                        headers.and_then(|headers| table(headers, &path.key("headers"), findings));
-                }
-                "type" | "transport" => written.transport = transport(value, &path, findings),
-                "disabled" => entry.disabled |= value == &Value::Bool(true),
-                "enabled" => entry.disabled |= value == &Value::Bool(false),
-                "server_name" | "serverName" | "name" | "description" | "icon" => {}
-                _ => entry.ignored.push(key.chars().take(64).collect()),
-            }
-        }
-        entry
-    }
-}
-
-fn transport(
-    value: &Value,
-    path: &KeyPath,
-    findings: &mut Findings<'_>,
-) -> Option<WrittenTransport> {
-    let word = value.as_str().unwrap_or_default();
-    match word.to_ascii_lowercase().replace(['_', '-'], "").as_str() {
-        "stdio" | "local" => Some(WrittenTransport::Stdio),
-        "http" | "streamablehttp" => Some(WrittenTransport::StreamableHttp),
-        "sse" => Some(WrittenTransport::Sse),
-        // `url` says it as well.
-        "remote" => None,
-        _ => {
-            let way_out = "there are stdio, streamable-http (or http) and sse";
-            findings.problem_with(path, "the transport is unknown", way_out);
-            None
-        }
-    }
-}
-
-fn text(value: &Value, path: &KeyPath, findings: &mut Findings<'_>) -> Option<Template> {
-    match value {
-        Value::String(text) => Some(Template(text.clone())),
-        Value::Number(_) | Value::Bool(_) => Some(Template(value.to_string())),
-        _ => {
-            findings.problem(path, "a text is expected");
-            None
-        }
-    }
-}
-
-fn texts(value: &Value, path: &KeyPath, findings: &mut Findings<'_>) -> Option<Vec<Template>> {
-    let Value::Array(elements) = value else {
-        findings.problem(path, "a list of texts is expected");
-        return None;
-    };
-    let elements = elements.iter().enumerate();
-    elements.map(|(nth, element)| text(element, &path.index(nth), findings)).collect()
-}
-
-fn table(
-    value: &Value,
-    path: &KeyPath,
-    findings: &mut Findings<'_>,
-) -> Option<IndexMap<String, Template>> {
-    let Value::Object(members) = value else {
-        findings.problem(path, "an object of texts is expected");
-        return None;
-    };
-    let members = members.iter().filter(|(_, value)| !value.is_null());
-    members
-        .map(|(key, value)| Some((key.clone(), text(value, &path.key(key), findings)?)))
-        .collect()
-}
-
-impl WrittenServer {
-    fn templates(&self) -> impl Iterator<Item = &Template> {
-        let single = [&self.command, &self.cwd, &self.url].into_iter().flatten();
-        let tables = [&self.env, &self.headers].into_iter().flatten();
-        let tables = tables.flat_map(IndexMap::values);
-        single.chain(self.args.iter().flatten()).chain(tables)
-    }
-
-    fn templates_mut(&mut self, change: impl Fn(&mut Template)) {
-        let single = [&mut self.command, &mut self.cwd, &mut self.url].into_iter().flatten();
-        let tables = [&mut self.env, &mut self.headers].into_iter().flatten();
-        let tables = tables.flat_map(IndexMap::values_mut);
-        single.chain(self.args.iter_mut().flatten()).chain(tables).for_each(change);
-    }
-}
-
-/// The name of the first `${input:NAME}`.
-fn editor_input(text: &str) -> Option<&str> {
-    let (_, after) = text.split_once("${input:")?;
-    after.split('}').next()
-}
-
-/// The folder that editors call the workspace: the one that holds their `.vscode` or `.cursor`.
-fn project_folder(folder: &Path) -> PathBuf {
-    let hidden = folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    folder.parent().filter(|_| hidden).unwrap_or(folder).to_owned()
-}
-
-/// Writes the variables of VS Code and Cursor as ours.
-fn translated(text: &str, project: &Path) -> String {
-    let project = project.to_string_lossy().replace("${", "$${");
-    text.replace("${env:", "${")
-        .replace("${workspaceFolder}", &project)
-        .replace("${workspaceRoot}", &project)
-        .replace("${userHome}", "${HOME}")
-        .replace("${pathSeparator}", std::path::MAIN_SEPARATOR_STR)
-        .replace("${/}", std::path::MAIN_SEPARATOR_STR)
 }
 
 fn parsed(raw: &RawValue) -> Result<Value, &'static str> {
