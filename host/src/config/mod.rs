@@ -8,7 +8,13 @@
 //!
 //! [`load()`] answers either a [`Config`] or everything that is wrong, each thing with its place and
 //! a way out. Relative paths in a file are relative to its folder. The process's environment is
-//! never read here; the caller passes a [`env::Lookup`].
+//! never read here; the caller passes a [`env::Lookup`]. [`Watch`] does the same again whenever a file
+//! changes.
+//!
+//! - `written` is the file as people write it, `json` reads the files of other programs into it.
+//! - `servers`, `tuning`, `profiles`, `limits` and `monitor` make `resolved` settings of that, and tell
+//!   `findings`; `surroundings`, `template` and `providers` give values to `${…}`.
+//! - `show`, `schema` and `reference` tell people what is in force and what can be written.
 
 mod document;
 pub mod env;
