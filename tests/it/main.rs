@@ -21,3 +21,4 @@ mod runtimes;
 mod tidy;
 mod upstream;
 mod upstream_http;
+mod upstream_sse;

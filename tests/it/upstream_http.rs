@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use toolcell::Script;
 use toolcell_tests::tiny_mcp::Eras;
-use toolcell_tests::{Cli, Fault, Finished, HttpFault, Server, fixtures, wait_until};
+use toolcell_tests::{
+    Cli, Fault, Finished, HttpFault, Proxy, Server, TlsEnd, fixtures, wait_until,
+};
 
 use crate::hosts::{Configured, failure, value};
 
@@ -166,6 +168,63 @@ fn headers_and_credentials_of_a_url_reach_the_server_and_no_text() {
             assert!(!told, "{secret} is told: {finished}");
         }
     }
+}
+
+#[test]
+fn an_authority_of_the_operators_own_is_trusted_where_it_is_named() {
+    let http = HttpFault::behaving(Eras::Both);
+    let tls = TlsEnd::before(http.address());
+    let refused = run(&Server::at(tls.url()), ECHO).expect_code(4);
+    let message = refused.json()["error"]["message"].to_string();
+    assert!(message.contains("the TLS certificate of localhost:"), "{refused}");
+    assert!(http.received().is_empty());
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("authority.pem");
+    std::fs::write(&file, tls.authority()).expect("a temporary file can be written");
+    let trusting = |url: String| Server::at(url).setting(&format!("ca_file = {file:?}"));
+    let fine = run(&trusting(tls.url()), ECHO).success();
+    assert_eq!(fine.json()["value"], "hi", "{fine}");
+    // Another name than the certificate's.
+    let refused = run(&trusting(tls.url().replace("localhost", "127.0.0.1")), ECHO).expect_code(4);
+    let message = refused.json()["error"]["message"].to_string();
+    assert!(message.contains("is not trusted"), "{refused}");
+}
+
+#[test]
+fn a_proxy_is_gone_through_and_its_password_told_to_nobody_else() {
+    #[track_caller]
+    fn goes_through(proxy: &Proxy, server: Server, first_line: &str) {
+        let proxy_url = format!("http://anna:pr0xy-pass@{}", proxy.address());
+        let server = server.setting("proxy = \"${THE_PROXY}\"");
+        let cli = Cli::new("run").config(&server.toml("x")).env("THE_PROXY", proxy_url);
+        let run =
+            cli.env("TOOLCELL_LOG", "trace,toolcell=trace").args(["-c", ECHO]).run().success();
+        assert_eq!(run.stdout.trim(), "hi", "{run}");
+        let heads = proxy.heads();
+        let head = heads.first().expect("the proxy was asked");
+        assert!(head.starts_with(first_line), "{head}");
+        let head = head.to_ascii_lowercase();
+        let password = "proxy-authorization: basic yw5uytpwcjb4es1wyxnz";
+        assert!(head.contains(password), "{head}");
+        for secret in ["pr0xy-pass", "YW5uYTpwcjB4eS1wYXNz"] {
+            assert!(!run.stdout.contains(secret) && !run.stderr.contains(secret), "{run}");
+        }
+    }
+    // Only the proxy knows the name; and loopback is no exception from a proxy that is configured.
+    let http = HttpFault::behaving(Eras::Both);
+    for url in ["http://mcp.test/mcp".to_owned(), http.url()] {
+        let first_line = format!("POST {url} HTTP/1.1");
+        goes_through(&Proxy::before(http.address()), Server::at(&url), &first_line);
+    }
+    let tls = TlsEnd::before(http.address());
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("authority.pem");
+    std::fs::write(&file, tls.authority()).expect("a temporary file can be written");
+    let server = Server::at("https://localhost/mcp").setting(&format!("ca_file = {file:?}"));
+    let seen = http.received().len();
+    goes_through(&Proxy::before(tls.address()), server, "CONNECT localhost:443 HTTP/1.1");
+    let behind = http.received().split_off(seen);
+    assert!(behind.iter().all(|request| request.header("proxy-authorization").is_none()));
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub struct Server {
     args: Vec<String>,
     env: BTreeMap<String, String>,
     url: Option<String>,
+    transport: Option<&'static str>,
     more: String,
 }
 
@@ -31,6 +32,16 @@ impl Server {
 
     /// A server on streamable HTTP.
     pub fn http(url: impl Into<String>) -> Self {
+        Self { transport: Some("streamable-http"), ..Self::at(url) }
+    }
+
+    /// A server on HTTP+SSE.
+    pub fn sse(url: impl Into<String>) -> Self {
+        Self { transport: Some("sse"), ..Self::at(url) }
+    }
+
+    /// A server on either of them: the host has to find out.
+    pub fn at(url: impl Into<String>) -> Self {
         Self { url: Some(url.into()), ..Self::default() }
     }
 
@@ -69,7 +80,10 @@ impl Server {
             let _ = writeln!(toml, "command = {command}\nargs = [{}]", args.join(", "));
         }
         if let Some(url) = &self.url {
-            let _ = writeln!(toml, "url = {}\ntransport = \"streamable-http\"", quote(url));
+            let _ = writeln!(toml, "url = {}", quote(url));
+        }
+        if let Some(transport) = self.transport {
+            let _ = writeln!(toml, "transport = {}", quote(transport));
         }
         toml.push_str(&self.more);
         if !self.env.is_empty() {
@@ -179,13 +193,60 @@ pub fn misbehaving(mode: &str) -> Server {
 /// # Panics
 /// It does not start.
 #[track_caller]
-pub fn everything_http() -> EverythingHttp {
-    EverythingHttp::start(0)
+pub fn everything_http() -> RealHttp {
+    RealHttp::start(everything("streamableHttp"), "/mcp", 0)
 }
 
-/// A running server-everything. It ends when this is dropped, or when the test's process ends in any way.
+/// npm's server-everything on HTTP+SSE (2024-11-05), likewise.
+///
+/// # Panics
+/// It does not start.
+#[track_caller]
+pub fn everything_sse() -> RealHttp {
+    RealHttp::start(everything("sse"), "/sse", 0)
+}
+
+#[track_caller]
+fn everything(transport: &str) -> Vec<PathBuf> {
+    let index = "npm/node_modules/@modelcontextprotocol/server-everything/dist/index.js";
+    let loopback = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/npm/loopback.mjs");
+    ["node".into(), "--import".into(), loopback.into(), installed(index), transport.into()].into()
+}
+
+/// A server of PyPI's SDK on HTTP+SSE, with the tool `add`, on a free port of the loopback interface.
+///
+/// # Panics
+/// It does not start.
+#[track_caller]
+pub fn python_sse() -> RealHttp {
+    RealHttp::start([python_with_mcp(), "-c".into(), PYTHON_SSE.into()].into(), "/sse", 0)
+}
+
+/// The socket is made here, because only its maker knows the port that it got.
+const PYTHON_SSE: &str = r#"
+import os, socket, sys, uvicorn
+from mcp.server import MCPServer
+
+server = MCPServer("python-sse", version="1")
+
+@server.tool()
+def add(a: int, b: int) -> int:
+    """Adds."""
+    return a + b
+
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(("127.0.0.1", int(os.environ["PORT"])))
+listener.listen(64)
+print(f"listening at 127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
+uvicorn.Server(uvicorn.Config(server.sse_app(), log_level="error")).run(sockets=[listener])
+"#;
+
+/// A real server over HTTP. It ends when this is dropped, or when the test's process ends in any way.
 #[derive(Debug)]
-pub struct EverythingHttp {
+pub struct RealHttp {
+    command: Vec<PathBuf>,
+    path: &'static str,
     guard: Child,
     lifeline: Option<ChildStdin>,
     port: u16,
@@ -202,16 +263,12 @@ kill -KILL "$!"
 wait "$!"
 "#;
 
-impl EverythingHttp {
+impl RealHttp {
     #[track_caller]
-    fn start(port: u16) -> Self {
-        let index =
-            installed("npm/node_modules/@modelcontextprotocol/server-everything/dist/index.js");
-        let loopback = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/npm/loopback.mjs");
+    fn start(command: Vec<PathBuf>, path: &'static str, port: u16) -> Self {
         let mut guard = Command::new("sh")
-            .args(["-c", GUARD, "guard", "node", "--import", loopback])
-            .arg(index)
-            .arg("streamableHttp")
+            .args(["-c", GUARD, "guard"])
+            .args(&command)
             .env("PORT", port.to_string())
             .process_group(0)
             .stdin(Stdio::piped())
@@ -221,7 +278,7 @@ impl EverythingHttp {
             .expect("sh starts");
         let lifeline = guard.stdin.take();
         let stderr = BufReader::new(guard.stderr.take().expect("stderr is a pipe"));
-        let mut started = Self { guard, lifeline, port };
+        let mut started = Self { command, path, guard, lifeline, port };
         let (send, lines) = mpsc::channel();
         thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
@@ -231,7 +288,8 @@ impl EverythingHttp {
         let mut said = String::new();
         loop {
             let line = lines.recv_timeout(PATIENCE);
-            let line = line.unwrap_or_else(|_| panic!("server-everything did not start:\n{said}"));
+            let line =
+                line.unwrap_or_else(|_| panic!("{:?} did not start:\n{said}", started.command));
             if let Some(address) = line.strip_prefix("listening at 127.0.0.1:") {
                 started.port = address.trim().parse().expect("a port is a number");
                 return started;
@@ -243,12 +301,15 @@ impl EverythingHttp {
 
     /// Its MCP endpoint.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/mcp", self.port)
+        format!("http://127.0.0.1:{}{}", self.port, self.path)
     }
 
     /// As a configuration's server.
     pub fn server(&self) -> Server {
-        Server::http(self.url())
+        match self.path {
+            "/sse" => Server::sse(self.url()),
+            _ => Server::http(self.url()),
+        }
     }
 
     /// Ends it at once. Its port refuses connections from now on.
@@ -261,11 +322,11 @@ impl EverythingHttp {
     #[track_caller]
     pub fn restart(&mut self) {
         self.stop();
-        *self = Self::start(self.port);
+        *self = Self::start(self.command.clone(), self.path, self.port);
     }
 }
 
-impl Drop for EverythingHttp {
+impl Drop for RealHttp {
     fn drop(&mut self) {
         self.stop();
     }

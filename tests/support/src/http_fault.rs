@@ -137,6 +137,11 @@ impl HttpFault {
         Self { address, shared, acceptor: Some(acceptor) }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its MCP endpoint.
     pub fn url(&self) -> String {
         format!("http://{}/mcp", self.address)

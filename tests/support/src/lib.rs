@@ -10,6 +10,8 @@
 //! | an MCP server over HTTP that fails as told | [`HttpFault`] |
 //! | any fault, over any transport, at any moment | [`faulty::Faulty`] |
 //! | an MCP server that wants OAuth, and its authorization server | [`OAuthServer`] |
+//! | a real one over HTTP+SSE | [`fixtures::everything_sse`], [`fixtures::python_sse`] |
+//! | a proxy, or TLS, before a server | [`Proxy::before`], [`TlsEnd::before`] |
 //! | the proof that no process is left | [`Marker`] |
 //! | to wait for a condition | [`wait_until`] |
 //!
@@ -32,6 +34,7 @@ pub mod http_fault;
 pub mod oauth;
 pub mod plain_tools;
 pub mod processes;
+pub mod proxy;
 pub mod tiny_mcp;
 
 pub use cli::{Cli, Finished, Running, Signal};
@@ -39,3 +42,4 @@ pub use fixtures::Server;
 pub use http_fault::{Fault, HttpFault};
 pub use oauth::OAuthServer;
 pub use processes::{Marker, wait_until};
+pub use proxy::{Proxy, TlsEnd};

@@ -1,0 +1,49 @@
+//! Servers of revision 2024-11-05 (HTTP+SSE) through the front door: real ones, by name and found
+//! out.
+
+use serde_json::json;
+use toolcell::Script;
+use toolcell_tests::fixtures::RealHttp;
+use toolcell_tests::{Cli, Server, fixtures};
+
+use crate::hosts::{Configured, failure, value};
+
+#[test]
+fn a_real_server_answers_over_sse_and_a_restarted_one_answers_again() {
+    let mut server = fixtures::everything_sse();
+    let host = Configured::new(|_| server.server().toml("everything"));
+    let code = "import asyncio\nfrom tools import aio\n\
+                await asyncio.gather(aio.everything.echo(message=inputs), aio.everything.get_sum(a=1, b=2))";
+    let answers = |message: &str| {
+        let report = host.run(Script::python(code).input(json!(message)));
+        value(&report)[0].clone()
+    };
+    assert_eq!(answers("one"), "Echo: one");
+    server.restart();
+    assert_eq!(answers("two"), "Echo: two");
+    server.stop();
+    let report = host.run(Script::python(code).input(json!("three")));
+    let (kind, message, _) = failure(&report);
+    assert_eq!(kind, "tool.unavailable");
+    assert!(message.contains("nothing listens at 127.0.0.1:"), "{message}");
+    server.restart();
+    assert_eq!(answers("four"), "Echo: four");
+}
+
+#[test]
+fn which_of_the_two_ways_a_server_speaks_is_found_out() {
+    #[track_caller]
+    fn check(server: &RealHttp, name: &str, code: &str, expected: &str) {
+        let toml = Server::at(server.url()).toml("x");
+        let checked = Cli::new("check").config(&toml).arg("--json").run().success();
+        let report = &checked.json()["servers"][0];
+        assert_eq!(report["era"], "legacy", "{checked}");
+        assert!(report.to_string().contains(name), "{checked}");
+        let run = Cli::new("run").config(&toml).args(["-c", code]).run().success();
+        assert_eq!(run.stdout.trim(), expected, "{run}");
+    }
+    let echo = "tools['x']['echo'](message='hi')";
+    check(&fixtures::everything_http(), "everything", echo, "Echo: hi");
+    check(&fixtures::everything_sse(), "everything", echo, "Echo: hi");
+    check(&fixtures::python_sse(), "python-sse", "tools['x']['add'](a=2, b=40)", "42");
+}
