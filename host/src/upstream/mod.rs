@@ -9,7 +9,8 @@
 //!   [`ClientHandler`] (`client`) what the server says and asks meanwhile.
 //! - `check` is the operator's preflight, `health` what is known of each server, and since when.
 //! - `transport` carries JSON-RPC (`message`): `stdio` to child processes, which `process` starts
-//!   and `guard` makes sure to end; `streamable_http` to servers on the net.
+//!   and `guard` makes sure to end; `streamable_http` and `sse`, by way of `http`, to servers
+//!   on the net.
 //! - [`auth`] is OAuth: tokens, where they are kept, and who is asked.
 //! - `files` is the built-in upstream that serves directories, in this process.
 //!
