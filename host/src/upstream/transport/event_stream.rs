@@ -103,11 +103,16 @@ impl EventReader {
         let value = value.strip_prefix(b" ").unwrap_or(value).to_vec();
         self.line.clear();
         self.line_is_data = true;
+        self.join_data();
+        self.take_data(&value);
+        true
+    }
+
+    /// Begins a line of the data.
+    fn join_data(&mut self) {
         if std::mem::replace(&mut self.has_data, true) {
             self.take_data(b"\n");
         }
-        self.take_data(&value);
-        true
     }
 
     fn take_data(&mut self, piece: &[u8]) {
@@ -136,11 +141,7 @@ impl EventReader {
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             // Without a colon: one empty line of data.
-            "data" => {
-                if std::mem::replace(&mut self.has_data, true) {
-                    self.take_data(b"\n");
-                }
-            }
+            "data" => self.join_data(),
             "event" => self.kind = value.chars().take(40).collect(),
             "id" if value.len() <= MAX_ID_BYTES && !value.contains('\0') => {
                 self.event_id = Some(value.to_owned());
