@@ -9,6 +9,7 @@ use crate::config::{self, Config, ConfigError, Profile};
 use crate::ids::{RunId, UpstreamName};
 use crate::journal::{JournalStore, MemoryStore};
 use crate::language::Language;
+use crate::monitor::{Monitor, MonitorScope};
 use crate::runs::{self, Parts, Run, RunReport, Script, StartError};
 use crate::sandbox::{Cache, CallRequest, Sandbox, SandboxError};
 use crate::tool::CallAnswer;
@@ -224,6 +225,7 @@ impl HostBuilder {
         let authorization = Authorization::new(store, self.prompt);
         let servers = config.servers.clone();
         let upstreams = Upstreams::with_authorization(servers, self.handler, authorization)?;
+        upstreams.health().set_down_after(config.monitor.down_after);
         let broker = Broker::new(upstreams, self.journal);
         Ok(Host {
             inner: Arc::new(Inner {
@@ -316,6 +318,17 @@ impl Host {
             .await
     }
 
+    /// Starts to watch the servers as the configuration's `[monitor]` says, until the handle is
+    /// dropped.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn monitor(&self) -> Monitor {
+        let config = self.config();
+        let scope = MonitorScope { servers: None, config: config.sources.first().cloned() };
+        Monitor::start(self.upstreams(), &config.monitor, scope)
+    }
+
     /// The configuration in force. It stays what it is; after a [`Host::reload`] there is another.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.inner.config.read().unwrap_or_else(PoisonError::into_inner))
@@ -332,6 +345,7 @@ impl Host {
         // Held until both are replaced, so that two reloads do not mix.
         let mut current = self.inner.config.write().unwrap_or_else(PoisonError::into_inner);
         self.upstreams().apply(config.servers.clone())?;
+        self.upstreams().health().set_down_after(config.monitor.down_after);
         let reloaded = Reloaded::between(&current.servers, &config.servers);
         *current = Arc::new(config);
         Ok(reloaded)

@@ -12,6 +12,7 @@
 //! - [`grants`]: who may call what; plain functions over values.
 //! - [`journal`]: the record of what left a run and what came back.
 //! - [`upstream`]: the MCP servers that we call; connections, processes, credentials.
+//! - [`monitor`]: watches the servers, and tells people when one goes down or comes back.
 //! - [`config`]: `toolcell.toml` and its kin. [`stubs`]: typed signatures for people and models.
 //! - [`tool`], [`offers`], [`events`], [`limits`], [`language`], [`ids`]: the values that all of them share.
 
@@ -24,6 +25,7 @@ pub mod ids;
 pub mod journal;
 pub mod language;
 pub mod limits;
+pub mod monitor;
 pub mod offers;
 pub mod runs;
 pub mod sandbox;

@@ -232,6 +232,24 @@ impl CallError {
         }
     }
 
+    /// Whether the call failed because its server could not be used, and not because of what was
+    /// asked: what the script has then lacks something that a well server would have given.
+    pub fn is_of_connection(&self) -> bool {
+        /// JSON-RPC's "internal error".
+        const INTERNAL_ERROR: i64 = -32603;
+        match self {
+            Self::Unavailable(_) | Self::Interrupted(_) => true,
+            // Waiting for a place among the run's own calls is no server's doing.
+            Self::TimedOut { phase, .. } => *phase != Phase::Queue,
+            Self::Rejected { code, .. } => *code == INTERNAL_ERROR,
+            Self::Denied(_)
+            | Self::UnknownTool(_)
+            | Self::InvalidArguments { .. }
+            | Self::Exhausted { .. }
+            | Self::Cancelled => false,
+        }
+    }
+
     /// The complete text.
     pub fn message(&self) -> &str {
         match self {

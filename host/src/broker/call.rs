@@ -30,6 +30,7 @@ pub(super) async fn make(shared: Arc<Shared>, id: CallId, request: CallRequest) 
         Ok(passed) => passed,
         Err(error) => {
             let tool = request.name;
+            shared.note_outage(ToolName::parse(&tool).map(|tool| tool.upstream), &error);
             shared.record_call(&tool, Some((error.kind(), error.message())), Duration::ZERO);
             shared.journal(EntryKind::Refused { call: id, tool, kind: error.kind() }).await;
             return Err(error);
@@ -44,6 +45,9 @@ pub(super) async fn make(shared: Arc<Shared>, id: CallId, request: CallRequest) 
         Err(error) => Some((error.kind(), error.message())),
     };
     shared.came_back(id);
+    if let Err(error) = &answer {
+        shared.note_outage(Some(tool.name.upstream.clone()), error);
+    }
     shared.record_call(&request.name, failure, elapsed);
     let error = failure.map(|(kind, _)| kind);
     shared.tell(RunEvent::CallEnded { id, tool: tool.name.clone(), error, elapsed }).await;

@@ -9,13 +9,16 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::arguments::SchemaChecks;
+use super::outage::Outage;
 use crate::events::RunEvent;
 use crate::grants::Policy;
 use crate::ids::{CallId, RunId, ToolName, UpstreamName};
 use crate::journal::{Entry, EntryKind, JournalStore};
 use crate::limits::Limits;
 use crate::tool::CallError;
-use crate::upstream::{Access, Caller, Catalog, ClientHandler, UpstreamError, Upstreams};
+use crate::upstream::{
+    Access, Caller, Catalog, ClientHandler, HealthMark, ServerState, UpstreamError, Upstreams,
+};
 
 /// How much of a failed call's text the report keeps.
 const RECORDED_CHARACTERS: usize = 500;
@@ -84,6 +87,12 @@ impl CallLog {
         records
     }
 
+    /// Which servers failed this run: a call of one, or a server that it may call going down while
+    /// it ran.
+    pub fn outages(&self) -> Vec<Outage> {
+        self.shared.outages()
+    }
+
     /// Writes an entry of the run itself.
     pub async fn journal(&self, kind: EntryKind) {
         self.shared.journal(kind).await;
@@ -126,6 +135,10 @@ pub(super) struct Shared {
     /// The catalogs that this run has seen. They keep names stable while it runs, and the upstreams'
     /// own lock out of the way of a call.
     catalogs: Mutex<HashMap<UpstreamName, Arc<Catalog>>>,
+    /// The servers of which a call failed for a reason of the connection.
+    outages: Mutex<BTreeMap<UpstreamName, Outage>>,
+    /// When the run began, in the book of the servers' health.
+    began: HealthMark,
 }
 
 impl Shared {
@@ -133,6 +146,8 @@ impl Shared {
         Self {
             places: Semaphore::new(usize::try_from(run.limits.concurrent_calls).unwrap_or(1)),
             access: broker.upstreams.access(run.caller.clone()),
+            began: broker.upstreams.health().mark(),
+            outages: Mutex::default(),
             broker,
             run,
             count: AtomicU64::new(0),
@@ -223,6 +238,27 @@ impl Shared {
         self.keep(CallRecord { tool: tool.to_owned(), ok: error.is_none(), elapsed, error });
     }
 
+    /// A call failed. If that was the server's doing, the run's report will say so.
+    pub(super) fn note_outage(&self, server: Option<UpstreamName>, error: &CallError) {
+        let Some(server) = server.filter(|_| error.is_of_connection()) else { return };
+        self.lock_outages().entry(server.clone()).or_insert_with(|| Outage::new(server)).add(error);
+    }
+
+    fn outages(&self) -> Vec<Outage> {
+        let mut outages = self.lock_outages().clone();
+        for transition in self.broker.upstreams.health().transitions_after(self.began) {
+            let server = transition.server.as_str();
+            let concerns = transition.to == ServerState::Down
+                && self.has_server(server)
+                && self.policy().may_grant_server(server);
+            if concerns {
+                let name = transition.server.clone();
+                outages.entry(name).or_insert_with(|| Outage::went_down(&transition));
+            }
+        }
+        outages.into_values().collect()
+    }
+
     /// A call leaves: from now on it may take effect.
     pub(super) fn leaves(&self, id: CallId, tool: &ToolName) {
         let out = OutCall { tool: tool.clone(), since: Instant::now() };
@@ -287,6 +323,10 @@ impl Shared {
 
     fn lock_records(&self) -> std::sync::MutexGuard<'_, Vec<CallRecord>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_outages(&self) -> std::sync::MutexGuard<'_, BTreeMap<UpstreamName, Outage>> {
+        self.outages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_out(&self) -> std::sync::MutexGuard<'_, BTreeMap<CallId, OutCall>> {

@@ -15,7 +15,9 @@ mod arguments;
 mod call;
 mod context;
 mod error;
+mod outage;
 mod run;
 
 pub use context::{CallFailure, CallLog, CallRecord, RunContext};
+pub use outage::{Outage, OutageReason};
 pub use run::Broker;

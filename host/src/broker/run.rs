@@ -109,7 +109,11 @@ impl RunCalls for BrokerRun {
                 self.shared.server_names().join(", ")
             )));
         };
-        let catalog = self.shared.catalog(&name).await?;
+        let catalog = self.shared.catalog(&name).await.map_err(|error| {
+            let error = CallError::from(error);
+            self.shared.note_outage(Some(name.clone()), &error);
+            error
+        })?;
         let granted = catalog.tools.iter().filter(|tool| self.shared.policy().grants(&tool.name));
         Ok(granted.map(|tool| tool.name.tool.to_string()).collect())
     }

@@ -44,6 +44,10 @@ pub(crate) enum Command {
     Login(LoginArgs),
     /// Forget the tokens for a server
     Logout(LogoutArgs),
+    /// Watch the servers: probe each at its interval, and tell when one goes down or comes back
+    Monitor(MonitorArgs),
+    /// Show what the monitor knows: how each server is, and since when
+    Status(StatusArgs),
     /// List, build, verify and remove the language runtimes in the cache
     Runtimes(RuntimesArgs),
     /// Show or check the configuration, print its schema or its reference
@@ -94,6 +98,19 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+
+    /// Check all servers of which a tool is granted before the script starts; if one cannot be used,
+    /// run nothing and end with exit code 4
+    #[arg(long)]
+    pub(crate) preflight: bool,
+
+    /// The time for each server's check
+    #[arg(long, value_name = "TIME", default_value = PREFLIGHT_TIME, requires = "preflight")]
+    pub(crate) preflight_timeout: String,
+
+    /// End with exit code 4 if a server failed meanwhile, also when the script came to its end
+    #[arg(long)]
+    pub(crate) fail_degraded: bool,
 
     /// Print one JSON object instead of text
     #[arg(long)]
@@ -186,13 +203,66 @@ pub(crate) struct CheckArgs {
     /// Only these servers
     pub(crate) servers: Vec<String>,
 
-    /// The time for all checks together, which run at once
-    #[arg(long, value_name = "TIME", default_value = "30s")]
+    /// The time for each server, from starting or connecting it to its list of tools
+    #[arg(long, value_name = "TIME", default_value = PREFLIGHT_TIME)]
     pub(crate) timeout: String,
+
+    #[command(flatten)]
+    pub(crate) caller: CallerArgs,
 
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How long one server's preflight may take.
+const PREFLIGHT_TIME: &str = "5s";
+
+/// For servers whose settings refer to the caller.
+#[derive(Debug, Args)]
+pub(crate) struct CallerArgs {
+    /// Fill in ${caller.token} with what this environment variable holds
+    #[arg(long = "caller-token-env", value_name = "NAME")]
+    pub(crate) token_env: Option<String>,
+
+    /// Fill in ${caller.id} with this
+    #[arg(long = "caller-id", value_name = "ID")]
+    pub(crate) id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MonitorArgs {
+    /// Only these servers
+    pub(crate) servers: Vec<String>,
+
+    /// Probe each server once, tell who is to be told, and end: exit code 1 if one is down
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// Print one JSON object per change instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Where to keep the report that `toolcell status` reads [default: the configuration's
+    /// state_file, or one in the user's state folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Print it again every two seconds, until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
+
+    /// The report of `toolcell monitor` [default: the configuration's state_file, or the one in the
+    /// user's state folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,8 @@ use super::exit::Exit;
 pub(crate) enum Failure {
     /// The command line, the configuration or the machine: the operator's to mend.
     Usage(Box<dyn Error + Send + Sync>),
+    /// Servers cannot be used, so that there is no point in beginning.
+    Upstream(String),
     /// Somebody pressed Ctrl-C or sent SIGTERM.
     Cancelled,
 }
@@ -23,6 +25,7 @@ impl Failure {
     pub(crate) fn text(&self) -> String {
         match self {
             Self::Cancelled => "cancelled".to_owned(),
+            Self::Upstream(report) => report.clone(),
             Self::Usage(error) => chain(error.as_ref()),
         }
     }
@@ -30,6 +33,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
+            Self::Upstream(_) => Exit::Upstream,
             Self::Cancelled => Exit::Cancelled,
         }
     }

@@ -7,10 +7,12 @@ mod config;
 mod exit;
 mod failure;
 mod login;
+mod monitor;
 mod pretty;
 mod run;
 mod runtimes;
 mod setup;
+mod status;
 mod stubs;
 mod tools;
 
@@ -62,6 +64,8 @@ async fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Check(args) => check::check(cli, args).await,
         Command::Login(args) => login::login(cli, args).await,
         Command::Logout(args) => login::logout(cli, args).await,
+        Command::Monitor(args) => monitor::monitor(cli, args).await,
+        Command::Status(args) => status::status(cli, args).await,
         Command::Runtimes(args) => runtimes::runtimes(cli, args).await,
         Command::Config(args) => config::config(cli, args),
     }

@@ -11,6 +11,7 @@ use toolcell::sandbox::GuestDirectory;
 use toolcell::{Host, Script};
 
 use super::args::{Cli, LimitArgs, RunArgs};
+use super::check;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::pretty::pretty;
@@ -34,6 +35,10 @@ async fn start(cli: &Cli, args: &RunArgs) -> Result<Exit, Failure> {
     let profile = setup::profile(&config, &args.grants, limits(&args.limits))?;
     let host = setup::host(cli, config)?;
     let mut interrupts = Interrupts::new();
+    if args.preflight {
+        let preflight = check::preflight(&host, &profile, &args.preflight_timeout);
+        interrupts.until_one(preflight).await?;
+    }
     interrupts
         .until_one(async { Ok(host.prepare(script.language(), setup::progress).await?) })
         .await?;
@@ -53,7 +58,10 @@ async fn start(cli: &Cli, args: &RunArgs) -> Result<Exit, Failure> {
         printer.event(&event);
     }
     let report = run.await?;
-    let exit = Exit::of_report(&report);
+    let exit = match Exit::of_report(&report) {
+        Exit::Done if args.fail_degraded && report.degraded.is_some() => Exit::Upstream,
+        exit => exit,
+    };
     if args.json {
         print_json(&report);
     } else {
@@ -203,6 +211,10 @@ impl Printer {
         if !quiet {
             eprint!("{}", summary(report));
         }
+        // Also if nobody wants a summary: a partial answer must not look whole.
+        if let Some(degraded) = &report.degraded {
+            eprintln!("degraded: {degraded}");
+        }
     }
 }
 
@@ -250,6 +262,7 @@ fn print_json(report: &RunReport) {
 fn print_failure_as_json(failure: &Failure) {
     let kind = match failure {
         Failure::Usage(_) => "usage",
+        Failure::Upstream(_) => "preflight",
         Failure::Cancelled => "cancelled",
     };
     let report = serde_json::json!({
@@ -263,6 +276,7 @@ fn print_failure_as_json(failure: &Failure) {
             "output_bytes": 0,
         },
         "calls": [],
+        "degraded": null,
     });
     let _ = writeln!(std::io::stdout(), "{report}");
 }

@@ -5,7 +5,7 @@ mod report;
 mod run;
 mod script;
 
-pub use report::{ErrorKind, RunError, RunReport};
+pub use report::{Degraded, ErrorKind, RunError, RunReport};
 pub(crate) use run::{Parts, start};
 pub use run::{Run, StartError};
 pub use script::Script;

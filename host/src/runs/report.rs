@@ -5,11 +5,12 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::hints;
-use crate::broker::CallRecord;
+use crate::broker::{CallRecord, Outage, OutageReason};
 use crate::ids::RunId;
 use crate::limits::{LimitKind, Usage};
 use crate::sandbox::{Exception, Failure, Outcome};
 use crate::tool::Json;
+use crate::upstream::one_line as on_one_line;
 
 /// What a run came to.
 #[derive(Debug, Serialize)]
@@ -35,6 +36,46 @@ pub struct RunReport {
     pub seed: u64,
     /// Whether its record is enough to run it again: not if it saw a directory.
     pub replayable: bool,
+    /// Which servers failed it. `None` means that no answer is missing for their sake. A value beside
+    /// it is what the script returned, made of what it got.
+    pub degraded: Option<Degraded>,
+}
+
+/// A run that had to do without some server's answers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Degraded {
+    /// The servers, by name; at least one.
+    pub servers: Vec<Outage>,
+}
+
+impl Degraded {
+    pub(super) fn of(servers: Vec<Outage>) -> Option<Self> {
+        (!servers.is_empty()).then_some(Self { servers })
+    }
+}
+
+impl fmt::Display for Degraded {
+    /// One line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, outage) in self.servers.iter().enumerate() {
+            let since = humantime::format_rfc3339_seconds(outage.since);
+            f.write_str(if nth == 0 { "" } else { "; " })?;
+            match outage.reason {
+                OutageReason::CallFailed => write!(
+                    f,
+                    "{} calls of server {} failed, the first at {since}",
+                    outage.failed_calls, outage.server
+                ),
+                OutageReason::WentDown => {
+                    write!(f, "server {} went down while the script ran, at {since}", outage.server)
+                }
+            }?;
+            if let Some(error) = &outage.last_error {
+                write!(f, " ({})", on_one_line(error))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Why a run did not come to its end.

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::report::{RunReport, value_and_error};
+use super::report::{Degraded, RunReport, value_and_error};
 use super::script::Script;
 use crate::broker::{Broker, RunContext};
 use crate::config::{NoProfile, Profile};
@@ -195,6 +195,7 @@ async fn drive(
         run: id,
         seed,
         replayable,
+        degraded: Degraded::of(log.outages()),
     })
 }
 

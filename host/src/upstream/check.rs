@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::ids::UpstreamName;
 use crate::limits::as_milliseconds;
 use crate::tool::Phase;
+use crate::upstream::caller::Caller;
 use crate::upstream::connection::{self, Client};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::handshake::Era;
@@ -51,13 +52,6 @@ impl CheckReport {
         self.failure.is_none()
     }
 
-    /// The report of a check that its caller did not wait for to the end.
-    pub fn abandoned(server: UpstreamName, after: Duration) -> Self {
-        let failure =
-            format!("server {server} was not checked to the end within {} ms", after.as_millis());
-        Self { failure: Some(failure), ..Self::new(server) }
-    }
-
     fn new(server: UpstreamName) -> Self {
         Self {
             server,
@@ -76,21 +70,57 @@ impl CheckReport {
     }
 }
 
-pub(super) async fn check(settings: &UpstreamSettings, client: &Client) -> CheckReport {
+/// Connects, shakes hands, lists, wants at least one tool, and closes. Cancel-safe.
+pub(super) async fn check(
+    settings: &UpstreamSettings,
+    client: &Client,
+    caller: &Caller,
+    within: Option<Duration>,
+) -> CheckReport {
     let mut report = CheckReport::new(settings.name.clone());
     let watch = Stopwatch::default();
-    let failure = examine(settings, client, &watch, &mut report).await.err();
+    let examination = examine(settings, client, caller, &watch, &mut report);
+    let failure = match within {
+        None => examination.await.err(),
+        Some(within) => match tokio::time::timeout(within, examination).await {
+            Ok(outcome) => outcome.err(),
+            Err(_) => Some(abandoned(&settings.name, within, watch.under_way())),
+        },
+    };
     report.phases = watch.finish();
     report.failure = failure;
     report
 }
 
+fn abandoned(server: &UpstreamName, after: Duration, phase: Option<Phase>) -> String {
+    let doing = match phase {
+        Some(Phase::Connect) => "it was still connecting",
+        Some(Phase::Handshake) => "it was still silent in the MCP handshake",
+        Some(Phase::List) => "it was still listing its tools",
+        _ => "it was still being closed",
+    };
+    format!(
+        "server {server} was not checked to the end within {} ms: {doing}; a server that is slow to \
+         start needs a longer --timeout",
+        after.as_millis()
+    )
+}
+
 async fn examine(
     settings: &UpstreamSettings,
     client: &Client,
+    caller: &Caller,
     watch: &Stopwatch,
     report: &mut CheckReport,
 ) -> Result<(), String> {
+    let transport = settings.transport.for_caller(caller).map_err(|cause| {
+        let name = &settings.name;
+        format!(
+            "server {name} cannot be checked for this caller: {cause}; give what a caller would \
+             with --caller-token-env and --caller-id"
+        )
+    })?;
+    let settings = &UpstreamSettings { transport, ..settings.clone() };
     let connection = connection::open(settings, None, client, &|phase| watch.begin(phase))
         .await
         .map_err(|error| error.to_string())?;
@@ -105,7 +135,10 @@ async fn examine(
     report.tool_count = catalog.tools.len();
     report.problems = catalog.problems.clone();
     if catalog.tools.is_empty() {
-        return Err(format!("server {} is reachable but offers no tools", settings.name));
+        return Err(format!(
+            "server {} is reachable but offers no tools; is it configured to, and may we see them?",
+            settings.name
+        ));
     }
     Ok(())
 }
@@ -126,6 +159,10 @@ impl Stopwatch {
     fn begin(&self, phase: Phase) {
         self.stop();
         self.steps().under_way = Some((phase, Instant::now()));
+    }
+
+    fn under_way(&self) -> Option<Phase> {
+        self.steps().under_way.map(|(phase, _)| phase)
     }
 
     fn stop(&self) {

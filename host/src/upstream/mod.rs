@@ -43,6 +43,7 @@ mod process;
 mod redact;
 pub mod settings;
 mod transport;
+mod webhook;
 
 pub use caller::{Caller, MissingCaller};
 pub use catalog::Catalog;
@@ -53,8 +54,10 @@ pub use client::{
 pub use contents::{PromptMessage, PromptOutput, ResourceBody, ResourceContent, ResourceOutput};
 pub use error::{Cause, UpstreamError};
 pub use handshake::Era;
-pub use health::{Health, ServerHealth, ServerState, Transition};
+pub use health::{Health, HealthMark, ServerHealth, ServerState, Transition};
+pub(crate) use health::{iso_time, one_line};
 pub use pool::{Access, DuplicateUpstream, ResourceUpdates, Upstreams};
+pub(crate) use webhook::Webhook;
 
 #[cfg(test)]
 mod tests;

@@ -130,6 +130,17 @@ impl UpstreamSettings {
             tools: BTreeMap::new(),
         }
     }
+
+    /// Why the monitor does not probe it, if it does not.
+    pub(in crate::upstream) fn unprobed(&self) -> Option<&'static str> {
+        match &self.transport {
+            _ if self.probe_interval.is_none() => Some("its probe_interval is \"never\""),
+            TransportSettings::Stdio { .. } if self.transport.refers_to_caller() => {
+                Some("it is started with the caller's own credentials, and a probe has none")
+            }
+            _ => None,
+        }
+    }
 }
 
 /// How long each step of a call may take. The run's own limit on a call is around all of them.

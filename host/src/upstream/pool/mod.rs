@@ -30,7 +30,7 @@ use crate::tool::{Json, ToolOutput};
 use crate::upstream::auth::{Authorization, AuthorizationPrompt, Provider};
 use crate::upstream::caller::Caller;
 use crate::upstream::catalog::Catalog;
-use crate::upstream::check::CheckReport;
+use crate::upstream::check::{self, CheckReport};
 use crate::upstream::client::{CallContext, ClientHandler};
 use crate::upstream::connection::{self, Client, Question};
 use crate::upstream::contents::{PromptOutput, ResourceOutput};
@@ -114,7 +114,8 @@ impl Upstreams {
                 return Err(DuplicateUpstream { name });
             }
         }
-        health.keep(after.keys());
+        let unprobed = |server: &Arc<Server>| server.settings().unprobed();
+        health.keep(after.iter().map(|(name, server)| (name, unprobed(server))));
         *servers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
         Ok(())
     }
@@ -132,8 +133,18 @@ impl Upstreams {
 
     /// Tries a server out on a connection of its own, which is closed again.
     pub async fn check(&self, name: &UpstreamName) -> CheckReport {
+        self.check_for(name, &Caller::anonymous(), None).await
+    }
+
+    /// As [`Upstreams::check`], for a caller and within a time of its own.
+    pub async fn check_for(
+        &self,
+        name: &UpstreamName,
+        caller: &Caller,
+        within: Option<Duration>,
+    ) -> CheckReport {
         match self.servers().get(name) {
-            Some(server) => crate::upstream::check::check(server.settings(), server.client()).await,
+            Some(server) => check::check(server.settings(), server.client(), caller, within).await,
             None => CheckReport::failed(name.clone(), unknown(name)),
         }
     }
@@ -177,11 +188,15 @@ impl Upstreams {
     }
 
     /// Asks a server whether it is there, and takes note of what it says. Gives nothing where that
-    /// would take a caller's own credentials.
-    pub async fn probe(&self, name: &UpstreamName) -> Option<Result<(), UpstreamError>> {
+    /// would take a caller's own credentials. Cancel-safe.
+    pub async fn probe(
+        &self,
+        name: &UpstreamName,
+        within: Duration,
+    ) -> Option<Result<(), UpstreamError>> {
         let servers = self.servers();
         let Some(server) = servers.get(name) else { return Some(Err(unknown(name))) };
-        server.probe().await
+        server.probe(within).await
     }
 
     /// How often each server wants to be probed.
@@ -189,7 +204,9 @@ impl Upstreams {
         let servers = self.servers();
         let servers = servers.iter();
         let interval = |(name, server): (&UpstreamName, &Arc<Server>)| {
-            server.settings().probe_interval.map(|interval| (name.clone(), interval))
+            let settings = server.settings();
+            let interval = settings.probe_interval.filter(|_| settings.unprobed().is_none());
+            interval.map(|interval| (name.clone(), interval))
         };
         servers.filter_map(interval).collect()
     }

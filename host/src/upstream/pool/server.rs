@@ -1,5 +1,7 @@
 //! One configured server: its connections, one per caller's credentials, and what is known of it.
 
+mod probe;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as StdInstant, SystemTime};
@@ -257,38 +259,6 @@ impl Server {
         let catalog = lock(&self.catalog);
         let tool = catalog.as_ref().and_then(|catalog| catalog.tool(tool));
         tool.is_some_and(|tool| tool.hints.read_only || tool.hints.idempotent)
-    }
-
-    /// Asks the server whether it is there, over the common connection. Gives nothing where that
-    /// takes a caller's own credentials.
-    pub(super) async fn probe(self: &Arc<Self>) -> Option<Result<(), UpstreamError>> {
-        let scope = Scope::new(Caller::anonymous());
-        let line = self.line(&scope.caller).ok()?;
-        let asked = async {
-            let outcome = line.link.lease().await?.ping().await;
-            // A server that was restarted forgot our session, or a connection was lost while nobody
-            // used it. A new one tells whether the server is there.
-            match outcome {
-                Err(UpstreamError::Unavailable { phase: Phase::Probe, .. }) => {
-                    line.link.lease().await?.ping().await
-                }
-                outcome => outcome,
-            }
-        };
-        let began = StdInstant::now();
-        let outcome = asked.await;
-        match &outcome {
-            Ok(()) => lock(&line.breaker).succeed(),
-            Err(error) => {
-                tracing::debug!(server = %self.settings.name, %error, "a probe failed");
-                if Blame::of(error) != Blame::Nobody {
-                    let (now, text) = (StdInstant::now(), error.to_string());
-                    lock(&line.breaker).fail(&self.settings.breaker, began, now, &text);
-                }
-            }
-        }
-        self.observe(&line, outcome.as_ref().err());
-        Some(outcome)
     }
 
     fn observe(&self, line: &Line, error: Option<&UpstreamError>) {
