@@ -98,9 +98,13 @@ fn the_time_for_all_is_kept_and_what_is_late_is_named() {
     let check = cli.run().expect_code(1);
     assert!(check.elapsed < Duration::from_secs(8), "{:?}", check.elapsed);
     assert!(
-        check.stdout.contains("server late was not checked to the end within 700 ms"),
+        check.stdout.contains(
+            "server late was not checked to the end within 700 ms: it was still silent in the MCP \
+             handshake"
+        ),
         "{check}"
     );
+    assert!(check.stdout.contains("a longer --timeout"), "{check}");
     assert!(check.stdout.contains("good    ok"), "{check}");
     marker.assert_nothing_survives();
 }
@@ -110,4 +114,54 @@ fn a_server_that_nobody_configured_cannot_be_checked() {
     let toml = fixtures::misbehaving("ok").toml("good");
     let check = Cli::new("check").config(&toml).arg("god").run().expect_code(2);
     assert!(check.stderr.contains("no server \"god\" is configured (there are: good)"), "{check}");
+}
+
+#[test]
+fn a_preflight_that_fails_runs_nothing_and_names_every_sick_server() {
+    let marker = Marker::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = folder.path().join("log");
+    let good = fixtures::misbehaving("ok").env("MISBEHAVING_LOG", log.to_str().expect("UTF-8"));
+    let toml = good.marked(&marker).toml("good")
+        + &fixtures::misbehaving("exit-at-start").marked(&marker).toml("bad")
+        + &Server::stdio("no-such-program", &[]).toml("absent");
+    let run = |args: &[&str]| {
+        let cli = Cli::new("run").config(&toml).args(["-c", "tools.good.add(a=1)", "--preflight"]);
+        cli.args(args.iter().copied()).run()
+    };
+    let failed = run(&[]).expect_code(4);
+    for part in [
+        "the preflight failed, so nothing was run: 2 of 3 servers cannot be used",
+        "cannot open database \"/nowhere/data.db\"",
+        "\"no-such-program\" was not found in PATH",
+    ] {
+        assert!(failed.stderr.contains(part), "{part:?} is missing: {failed}");
+    }
+    let log = || std::fs::read_to_string(&log).unwrap_or_default();
+    assert!(!log().contains("tools/call") && log().contains("tools/list"), "{}", log());
+    let json = run(&["--json"]).expect_code(4).json();
+    assert_eq!((&json["ok"], &json["error"]["kind"]), (&false.into(), &"preflight".into()));
+    // Servers that the run may not call do not matter.
+    let passed = run(&["--grant", "good.*"]).success();
+    assert!(log().contains("tools/call add"), "{passed}");
+    marker.assert_nothing_survives();
+}
+
+#[test]
+fn a_server_that_wants_the_callers_token_is_checked_with_one() {
+    let web = HttpFault::behaving(Eras::Legacy);
+    let toml = web.server().toml("web")
+        + "[servers.web.headers]\nAuthorization = \"Bearer ${caller.token}\"\n";
+    let check = Cli::new("check").config(&toml).run().expect_code(1);
+    assert!(check.stdout.contains("it needs the caller's own token"), "{check}");
+    assert!(check.stdout.contains("--caller-token-env"), "{check}");
+    let cli = Cli::new("check").config(&toml).env("MY_TOKEN", "t0ken-of-ada");
+    let check = cli.args(["--caller-token-env", "MY_TOKEN"]).run().success();
+    let sent = web.received();
+    assert!(!sent.is_empty(), "{check}");
+    for request in sent {
+        assert_eq!(request.header("authorization"), Some("Bearer t0ken-of-ada"));
+    }
+    let check = Cli::new("check").config(&toml).args(["--caller-token-env", "NONE"]).run();
+    assert!(check.expect_code(2).stderr.contains("NONE is not set"));
 }

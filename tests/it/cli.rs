@@ -72,7 +72,19 @@ fn json_is_one_object_of_a_fixed_shape() {
     let report = run.json();
     assert_eq!(
         keys(&report),
-        ["ok", "value", "stdout", "stderr", "error", "usage", "calls", "run", "seed", "replayable"]
+        [
+            "ok",
+            "value",
+            "stdout",
+            "stderr",
+            "error",
+            "usage",
+            "calls",
+            "run",
+            "seed",
+            "replayable",
+            "degraded"
+        ]
     );
     let usage = ["fuel", "compute_ms", "wall_ms", "memory_bytes", "tool_calls", "output_bytes"];
     assert_eq!(keys(&report["usage"]), usage);

@@ -12,6 +12,7 @@ mod grants;
 mod hosts;
 mod library;
 mod limits;
+mod monitor;
 mod oauth;
 mod python;
 mod replayable;
