@@ -202,7 +202,10 @@ async fn call(upstreams: &Upstreams, number: u64, timeout: Duration) -> Result<(
 }
 
 async fn probe(upstreams: &Upstreams) -> Result<(), UpstreamError> {
-    upstreams.probe(&server()).await.expect("a server that takes nothing from its callers")
+    upstreams
+        .probe(&server(), GENEROUS)
+        .await
+        .expect("a server that takes nothing from its callers")
 }
 
 /// One cell, with a runtime of its own. Says what is wrong.
