@@ -2,12 +2,14 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use toolcell::config::Config;
+use toolcell::Host;
 use toolcell::config::units::format_duration;
+use toolcell::config::{Config, MonitorSettings, Watch};
 use toolcell::monitor::{Alert, Monitor, MonitorReport, MonitorScope, default_state_file};
 use toolcell::upstream::ServerState;
 
@@ -25,10 +27,9 @@ const LAST_ALERTS_OF_A_ROUND: Duration = Duration::from_secs(60);
 
 pub(super) async fn monitor(cli: &Cli, args: &MonitorArgs) -> Result<Exit, Failure> {
     let mut interrupts = Interrupts::new();
-    let config = setup::config(cli)?;
-    let mut settings = config.monitor.clone();
-    settings.state_file = Some(state_file(&config, args.state_file.as_ref())?);
-    let source = config.sources.first().cloned();
+    let (config, mut watch) = watched_config(cli)?;
+    let mut settings = settings(&config, args)?;
+    let mut scope = MonitorScope { servers: None, config: config.sources.first().cloned() };
     let host = setup::host(cli, config)?;
     let servers = tools::chosen(host.upstreams(), &args.servers)?;
     if servers.is_empty() {
@@ -36,45 +37,99 @@ pub(super) async fn monitor(cli: &Cli, args: &MonitorArgs) -> Result<Exit, Failu
             "no servers are configured; see `toolcell --help` for --config",
         ));
     }
-    let only = (!args.servers.is_empty()).then(|| servers.clone());
-    let scope = MonitorScope { servers: only, config: source };
-    if let Some(file) = &settings.state_file {
-        warn_of_another(file);
-        if !args.once {
-            eprintln!(
-                "toolcell: watching {} servers, by default every {}; `toolcell status` reads {}",
-                servers.len(),
-                format_duration(settings.interval),
-                file.display()
-            );
-        }
-    }
+    greet(&settings, servers.len(), args);
+    scope.servers = (!args.servers.is_empty()).then_some(servers);
     let exit = if args.once {
-        let monitor = Monitor::idle(host.upstreams(), &settings, scope);
-        let mut alerts = monitor.alerts();
-        interrupts.until_one(async { Ok(monitor.probe_once().await) }).await?;
-        let report = monitor.report();
-        let stop = monitor.stop(LAST_ALERTS_OF_A_ROUND);
-        interrupts.until_one(async { Ok(stop.await) }).await?;
-        while let Ok(alert) = alerts.try_recv() {
-            print(&alert, args.json);
-        }
-        let down = report.servers.iter().any(|server| server.state == ServerState::Down);
-        if down { Exit::Failed } else { Exit::Done }
+        once(&host, &settings, scope, args, &mut interrupts).await?
     } else {
-        let monitor = Monitor::start(host.upstreams(), &settings, scope);
-        let alerts = monitor.alerts();
-        tokio::select! {
-            () = print_all(alerts, args.json) => {}
-            () = interrupts.next() => {}
+        loop {
+            let monitor = Monitor::start(host.upstreams(), &settings, scope.clone());
+            let alerts = monitor.alerts();
+            let changed = tokio::select! {
+                config = changed_config(&mut watch) => Some(config),
+                () = print_all(alerts, args.json) => None,
+                () = interrupts.next() => None,
+            };
+            // Once more means: at once.
+            interrupts
+                .until_one(async {
+                    monitor.stop(LAST_ALERTS).await;
+                    Ok(())
+                })
+                .await?;
+            // It was asked to end, and has.
+            let Some(config) = changed else { break Exit::Done };
+            settings = self::settings(&config, args)?;
+            let reloaded = host.reload(config)?;
+            eprintln!("toolcell: the configuration changed: {reloaded}");
         }
-        // Once more means: at once.
-        interrupts.until_one(async { Ok(monitor.stop(LAST_ALERTS).await) }).await?;
-        // It was asked to end, and has.
-        Exit::Done
     };
     host.close().await;
     Ok(exit)
+}
+
+/// The configuration, and who notices that it changed.
+fn watched_config(cli: &Cli) -> Result<(Config, Watch), Failure> {
+    let here = std::env::current_dir()?;
+    let lookup = Arc::new(toolcell::config::env::of_process);
+    let (config, watch) = Watch::start(cli.config.as_deref(), &here, lookup)?;
+    for notice in &config.notices {
+        tracing::warn!("{notice}");
+    }
+    Ok((config, watch))
+}
+
+/// The next configuration that is one; of others only their problems are told. Cancel-safe.
+async fn changed_config(watch: &mut Watch) -> Config {
+    loop {
+        match watch.next().await {
+            Ok(config) => return config,
+            Err(error) => {
+                tracing::error!(%error, "the configuration changed and is wrong; the old one stays");
+            }
+        }
+    }
+}
+
+fn settings(config: &Config, args: &MonitorArgs) -> Result<MonitorSettings, Failure> {
+    let state_file = Some(state_file(config, args.state_file.as_ref())?);
+    Ok(MonitorSettings { state_file, ..config.monitor.clone() })
+}
+
+fn greet(settings: &MonitorSettings, servers: usize, args: &MonitorArgs) {
+    let Some(file) = &settings.state_file else { return };
+    warn_of_another(file);
+    if !args.once {
+        eprintln!(
+            "toolcell: watching {servers} servers, by default every {}; `toolcell status` reads {}",
+            format_duration(settings.interval),
+            file.display()
+        );
+    }
+}
+
+/// Probes each server once.
+async fn once(
+    host: &Host,
+    settings: &MonitorSettings,
+    scope: MonitorScope,
+    args: &MonitorArgs,
+    interrupts: &mut Interrupts,
+) -> Result<Exit, Failure> {
+    let monitor = Monitor::idle(host.upstreams(), settings, scope);
+    let mut alerts = monitor.alerts();
+    let round = async {
+        monitor.probe_once().await;
+        let report = monitor.report();
+        monitor.stop(LAST_ALERTS_OF_A_ROUND).await;
+        Ok(report)
+    };
+    let report = interrupts.until_one(round).await?;
+    while let Ok(alert) = alerts.try_recv() {
+        print(&alert, args.json);
+    }
+    let down = report.servers.iter().any(|server| server.state == ServerState::Down);
+    Ok(if down { Exit::Failed } else { Exit::Done })
 }
 
 /// Where the monitor of this configuration keeps its report.

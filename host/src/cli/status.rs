@@ -123,8 +123,8 @@ fn as_text(report: &MonitorReport, presence: Presence) -> String {
     let width = report.servers.iter().map(|it| it.server.len()).max().unwrap_or(0).max(6);
     let _ = writeln!(
         text,
-        "{:width$}  {:8}  {:33}  {:>11}  {:>8}  {:>4}  {}",
-        "server", "state", "since", "last answer", "failures", "open", "last error"
+        "{:width$}  {:8}  {:33}  {:>11}  {:>8}  {:>4}  last error",
+        "server", "state", "since", "last answer", "failures", "open"
     );
     for server in &report.servers {
         let state = if server.flapping { "flapping" } else { server.state.name() };
