@@ -12,13 +12,16 @@ use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
 
 use super::record::{Record, RegisteredClient};
-use super::{AuthorizationPrompt, cause, client};
+use super::{AuthorizationPrompt, cause, client, too_slow};
 use crate::ids::UpstreamName;
 use crate::upstream::error::Cause;
 use crate::upstream::settings::{AuthSettings, HttpSettings};
 
 /// For a person to agree.
 const PROMPT_TIME: Duration = Duration::from_secs(5 * 60);
+
+/// For finding the authorization server, in up to a dozen requests.
+const DISCOVERY_TIME: Duration = Duration::from_secs(25);
 
 /// Who we say we are where we register.
 const CLIENT_NAME: &str = "toolcell";
@@ -49,7 +52,9 @@ impl Conversation {
         let mut manager = client::manager(http).await?;
         let granted = InMemoryCredentialStore::new();
         manager.set_credential_store(granted.clone());
-        let found = manager.resolve_metadata_from_challenge(challenge).await.map_err(|error| {
+        let finding = manager.resolve_metadata_from_challenge(challenge);
+        let found = tokio::time::timeout(DISCOVERY_TIME, finding).await;
+        let found = found.map_err(|_| too_slow(DISCOVERY_TIME))?.map_err(|error| {
             cause("what it publishes about its authorization server cannot be used", &error)
         })?;
         manager.set_metadata(found.metadata.clone());

@@ -29,11 +29,14 @@ const REQUEST_TIME: Duration = Duration::from_secs(30);
 /// Connections at once.
 const MAX_CONNECTIONS: usize = 16;
 
+/// Brings a URL before a person.
+type Show = dyn Fn(&UpstreamName, &str) + Send + Sync;
+
 /// Shows a person a URL, and waits for the browser on a port of the loopback interface.
 pub struct Loopback {
     listener: TcpListener,
     port: u16,
-    show: Box<dyn Fn(&UpstreamName, &str) + Send + Sync>,
+    show: Box<Show>,
 }
 
 impl Loopback {

@@ -25,6 +25,7 @@ mod store;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -114,6 +115,11 @@ impl fmt::Debug for Authorization {
 /// The way out where a person has to agree.
 fn login_hint(server: &UpstreamName) -> String {
     format!("run `toolcell login {server}`")
+}
+
+/// An authorization server that does not answer.
+fn too_slow(after: Duration) -> Cause {
+    Cause::new(format!("its authorization server did not answer within {} s", after.as_secs()))
 }
 
 /// A cause in words, from an error of rmcp's that may quote what a stranger sent.

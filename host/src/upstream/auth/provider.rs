@@ -179,7 +179,7 @@ impl Provider {
     ) -> Result<Vec<String>, Cause> {
         let core = &self.core;
         let _turn = core.turn.lock().await;
-        let known = core.store.load(&core.key).await.map_err(|error| told(&error))?;
+        let known = core.load().await?;
         let conversation = Conversation::begin(&core.http, None).await?;
         let grant = core.grant();
         let record = match grant {
@@ -199,7 +199,7 @@ impl Provider {
         let core = &self.core;
         let _turn = core.turn.lock().await;
         let lock = core.lock().await?;
-        let known = core.store.load(&core.key).await.map_err(|error| told(&error))?.is_some();
+        let known = core.load().await?.is_some();
         core.store.save(&lock, &core.key, None).await.map_err(|error| told(&error))?;
         *core.state() = State::default();
         Ok(known)
@@ -263,9 +263,12 @@ impl Core {
     }
 
     async fn get_better(&self, challenge: &Challenge, effort: Effort) -> Result<(), Cause> {
-        let known = {
+        let mut known = self.load().await?;
+        // With nothing to renew there is nothing to change: a server that has never heard of OAuth
+        // leaves no file behind.
+        if known.is_some() || self.grant() == AuthGrant::ClientCredentials {
             let lock = self.lock().await?;
-            let known = self.store.load(&self.key).await.map_err(|error| told(&error))?;
+            known = self.load().await?;
             if let Some(record) = &known
                 && self.is_better(record, challenge)
             {
@@ -276,23 +279,21 @@ impl Core {
                 return Ok(());
             }
             let quiet = self.get_quietly(&lock, known.as_ref(), challenge);
-            match tokio::time::timeout(QUIET_TIME, quiet).await {
-                Ok(Ok(true)) => return Ok(()),
-                Ok(Ok(false)) => {}
-                Ok(Err(cause)) => return Err(cause),
-                Err(_) => {
-                    let seconds = QUIET_TIME.as_secs();
-                    let text = format!("its authorization server did not answer in {seconds} s");
-                    return Err(Cause::new(text));
-                }
+            let in_time = tokio::time::timeout(QUIET_TIME, quiet).await;
+            if in_time.unwrap_or_else(|_| Err(super::too_slow(QUIET_TIME)))? {
+                return Ok(());
             }
-            self.store.load(&self.key).await.map_err(|error| told(&error))?
-        };
-        if effort == Effort::Quiet {
-            return Err(Cause::new(format!("its token is too old; {}", login_hint(&self.server))));
+            known = self.load().await?;
         }
-        // Nobody else has to wait for a person: the lock is free meanwhile.
-        self.ask_person(known, challenge).await
+        match effort {
+            Effort::Look => Ok(()),
+            Effort::Quiet => {
+                let hint = login_hint(&self.server);
+                Err(Cause::new(format!("its token is too old; {hint}")))
+            }
+            // Nobody else has to wait for a person: the lock is free meanwhile.
+            Effort::Whole => self.ask_person(known, challenge).await,
+        }
     }
 
     /// Whether what is kept is worth trying: another process may have been faster.
@@ -394,6 +395,10 @@ impl Core {
     async fn begin(&self, challenge: &Challenge) -> Result<Conversation, Cause> {
         // A challenge from plain HTTP may have been put there by anybody; rmcp judges its URLs.
         Conversation::begin(&self.http, challenge.header.as_deref()).await
+    }
+
+    async fn load(&self) -> Result<Option<Record>, Cause> {
+        self.store.load(&self.key).await.map_err(|error| told(&error))
     }
 
     async fn lock(&self) -> Result<Lock, Cause> {
