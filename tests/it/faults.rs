@@ -17,9 +17,10 @@ use toolcell_tests::faulty::{Fault, Faulty, Moment, Wire};
 use toolcell_tests::tiny_mcp::Eras;
 
 /// A transport in one of its eras.
-const COLUMNS: [(Wire, Eras); 4] = [
+const COLUMNS: [(Wire, Eras); 5] = [
     (Wire::Stdio, Eras::Legacy),
     (Wire::Stdio, Eras::Modern),
+    (Wire::Sse, Eras::Legacy),
     (Wire::Http, Eras::Legacy),
     (Wire::Http, Eras::Modern),
 ];
@@ -309,7 +310,7 @@ async fn until(condition: impl Fn() -> bool) {
 
 fn judge(expected: Expected, outcome: &Result<(), UpstreamError>) -> Option<String> {
     match (expected, outcome) {
-        (Expected::Senseless(_), _) => Some("it is senseless, and was told".to_owned()),
+        (Expected::Senseless(why), _) => Some(format!("it was told, although {why}")),
         (Expected::Fine, Ok(())) => None,
         (Expected::Fails(kind, phase, part), Err(error)) => {
             let text = error.to_string();

@@ -1,11 +1,14 @@
 //! Everything through the front door, told in the words of `toolcell_tests`.
 
+mod asked;
 mod attacks;
 mod bad_config;
 mod broker;
+mod callers;
 mod check;
 mod cli;
 mod config;
+mod door;
 mod faults;
 mod files;
 mod grants;
@@ -15,10 +18,12 @@ mod limits;
 mod monitor;
 mod oauth;
 mod python;
+mod real_servers;
 mod replayable;
 mod resources;
 mod runs;
 mod runtimes;
+mod storm;
 mod tidy;
 mod upstream;
 mod upstream_http;
