@@ -114,9 +114,7 @@ fn expected(Cell { fault, wire, eras, moment }: Cell) -> Expected {
         // A list is asked for again, and a probe looks twice; nobody makes a call twice.
         Fault::Exits if pipes && moment == Moment::Call => Fails(Unavailable, phase, "out of luck"),
         Fault::Exits if pipes => Fails(Unavailable, Some(Phase::Handshake), "out of luck"),
-        Fault::Exits if moment == Moment::Call => {
-            Fails(Unavailable, phase, "lost before an answer")
-        }
+        Fault::Exits if moment == Moment::Call => Fails(Unavailable, phase, "before"),
         Fault::Exits => Fails(Unavailable, Some(Phase::Connect), "is the server running?"),
         Fault::Restart if moment != Moment::Idle => {
             Senseless("it happens between calls; within one it is Exits")
@@ -144,6 +142,9 @@ fn expected(Cell { fault, wire, eras, moment }: Cell) -> Expected {
         }
         Fault::UnknownBlock => Fine,
         Fault::UnknownMediaType | Fault::Status(_) if pipes => Senseless("pipes know no HTTP"),
+        Fault::UnknownMediaType if wire == Wire::Sse && !connects => {
+            Senseless("answers come over the stream, which has its type from the beginning")
+        }
         Fault::UnknownMediaType => Fails(Unavailable, phase, "is this an MCP endpoint?"),
 
         Fault::Status(401 | 403) => Fails(Unauthorized, None, "check the credentials"),
@@ -155,6 +156,9 @@ fn expected(Cell { fault, wire, eras, moment }: Cell) -> Expected {
         Fault::Reset | Fault::CleanClose if moment == Moment::Idle => Fine,
         Fault::Reset => Fails(Unavailable, phase, "before"),
         Fault::CleanClose if pipes => Fails(Unavailable, phase, "exit status 0"),
+        Fault::CleanClose if wire == Wire::Sse => {
+            Fails(Unavailable, phase, "the server ended its stream of events")
+        }
         Fault::CleanClose => Fails(Unavailable, phase, "before"),
 
         Fault::Older | Fault::Newer if !connects => Senseless("it shows in the handshake"),

@@ -97,7 +97,9 @@ fn calls_that_must_not_be_repeated(wire: Wire, eras: Eras) {
     let faulty = Faulty::start(wire, eras);
     let Storm { ended, kills } = block_on(async {
         let mut settings = settings(faulty.transport());
-        settings.retry.attempts = 5;
+        settings.retry.attempts = 8;
+        // Of a server that is left alone there is another story; here nobody may be spared.
+        settings.breaker.failures = 0;
         let upstreams = upstreams(settings);
         let access = anybody(&upstreams);
         list(&access).await.expect("all is well");
@@ -140,8 +142,7 @@ fn calls_that_must_not_be_repeated(wire: Wire, eras: Eras) {
     println!("{wire:?}: {kills} kills; {answered} answered, {lost} lost in the middle");
     assert!(lost > 0, "the storm was none");
     assert!(answered > COUNT / 2, "{answered} answered, {lost} lost");
-    assert_eq!(faulty.open(), 0);
-    assert!(faulty.processes().is_empty(), "{:?}", faulty.processes());
+    wait_until(PATIENCE, "nothing is left", || faulty.open() == 0 && faulty.processes().is_empty());
 }
 
 #[test]
@@ -162,6 +163,7 @@ fn calls_that_may_be_repeated_are_and_all_succeed() {
             let mut settings = settings(faulty.transport());
             // Some are hit more than once.
             settings.retry = Retry { attempts: 10, ..settings.retry };
+            settings.breaker.failures = 0;
             let upstreams = upstreams(settings);
             let access = anybody(&upstreams);
             list(&access).await.expect("all is well");
@@ -178,7 +180,10 @@ fn calls_that_may_be_repeated_are_and_all_succeed() {
             let end = end.as_ref().unwrap_or_else(|| panic!("call {number} never ended"));
             assert!(end.is_ok(), "{wire:?}, call {number}: {end:?}");
         }
-        assert!(faulty.executed().len() > 2000, "none was repeated");
+        let mut executed = faulty.executed();
+        executed.sort_unstable();
+        executed.dedup();
+        assert_eq!(executed.len(), 2000);
     }
 }
 
