@@ -29,7 +29,7 @@ const COLUMNS: [(Wire, Eras); 5] = [
 const WORKERS: usize = 24;
 
 /// The deadline of everything that is asked in a cell, and what a busy machine may add to it.
-const DEADLINE: Duration = Duration::from_secs(1);
+const DEADLINE: Duration = Duration::from_secs(2);
 const SLACK: Duration = Duration::from_secs(4);
 
 /// For what has to come to its end by itself.
@@ -97,7 +97,7 @@ fn expected(Cell { fault, wire, eras, moment }: Cell) -> Expected {
     let (pipes, connects) = (wire == Wire::Stdio, moment == Moment::Connect);
     // Its answers come in the exchange of their requests, as JSON.
     let is_json = wire == Wire::Http && eras == Eras::Modern;
-    let in_time = "did not answer within 1 s";
+    let in_time = "did not answer within 2 s";
     match fault {
         Fault::Dns | Fault::Tls | Fault::WrongPath if pipes => Senseless("pipes have no URL"),
         Fault::CommandMissing if !pipes => Senseless("what is on the net has no command"),

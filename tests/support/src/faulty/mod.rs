@@ -187,7 +187,7 @@ struct Acceptor {
 
 impl Faulty {
     /// How much later a late answer comes.
-    pub const LATE: Duration = Duration::from_millis(1500);
+    pub const LATE: Duration = Duration::from_millis(2500);
 
     /// Starts one that behaves.
     pub fn start(wire: Wire, eras: Eras) -> Self {
