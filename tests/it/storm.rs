@@ -201,7 +201,7 @@ fn a_killed_host_leaves_none_of_its_servers_behind_in_the_middle_of_calls() {
         + &server("grandchild", "two")
         + &server("ignores-eof-and-term", "three");
     let code = "import asyncio\nfrom tools import aio\n\
-                await asyncio.gather(*(aio[name].slow(ms=600_000) for name in ['one', 'two', 'three'] for _ in range(3)))";
+                await asyncio.gather(*(getattr(aio, name).slow(ms=600_000) for name in ['one', 'two', 'three'] for _ in range(3)))";
     let running = Cli::new("run").config(&toml).args(["-c", code]).spawn();
     wait_until(PATIENCE, "all servers are in the middle of calls", || {
         ["one", "two", "three"].iter().all(|name| {

@@ -71,12 +71,13 @@ impl Shared {
             _ => {}
         }
         socket.write(STREAM)?;
+        // Whoever knows the endpoint may be answered at once.
+        socket.carry(Framing::Events);
         if with_endpoint {
             let number = socket.number;
             let endpoint = format!("event: endpoint\ndata: /message?sessionId={number}\n\n");
             socket.write(endpoint.as_bytes())?;
         }
-        socket.carry(Framing::Events);
         socket.wait_for_the_client_to_go();
         Ok(())
     }
