@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use toolcell::upstream::settings::TransportSettings;
 use toolcell::upstream::{CallContext, Era};
-use toolcell_tests::fixtures::{self, HttpServer};
+use toolcell_tests::fixtures::{self, RealHttp};
 use toolcell_tests::{Marker, Server};
 
 use crate::door::{PATIENCE, anybody, list, server, settings, until, upstreams};
@@ -35,7 +35,8 @@ impl Story<'_> {
         self.call(&access).await;
         hurt().await;
         // A call in this very moment might be one that the old server has taken; a question is not.
-        let probe = upstreams.probe(&server()).await.expect("it takes nothing of its callers");
+        let probe =
+            upstreams.probe(&server(), PATIENCE).await.expect("it takes nothing of its callers");
         probe.unwrap_or_else(|error| panic!("{name}: {error}"));
         self.call(&access).await;
         upstreams.close().await;
@@ -62,7 +63,7 @@ impl Story<'_> {
         marker.assert_nothing_survives();
     }
 
-    fn over_http(&self, mut server: HttpServer) {
+    fn over_http(&self, mut server: RealHttp) {
         let transport = server.server().transport();
         block_on(self.tell(transport, async || server.restart()));
     }
@@ -123,7 +124,7 @@ fn servers_from_pypi_are_called_killed_and_called_again() {
 }
 
 #[test]
-fn a_server_of_the_python_sdk_is_called_in_the_new_era_on_pipes_and_over_http() {
+fn a_server_of_the_python_is_called_in_the_new_era_on_pipes_and_over_http() {
     let story = |name| Story {
         name,
         era: Era::Modern,
@@ -131,8 +132,8 @@ fn a_server_of_the_python_sdk_is_called_in_the_new_era_on_pipes_and_over_http() 
         arguments: json!({"a": 2, "b": 3}),
         part: "5",
     };
-    story("the Python SDK on stdio").on_pipes(fixtures::python_sdk_stdio());
-    story("the Python SDK on streamable HTTP").over_http(fixtures::python_sdk_http());
+    story("the Python SDK on stdio").on_pipes(fixtures::python_stdio());
+    story("the Python SDK on streamable HTTP").over_http(fixtures::python_http());
 }
 
 #[test]
@@ -142,5 +143,5 @@ fn the_transport_of_2024_is_spoken_with_servers_that_have_no_other() {
     story("everything on SSE", "echo", json!({"message": "hi"}), "Echo: hi")
         .over_http(fixtures::everything_sse());
     story("the Python SDK on SSE", "add", json!({"a": 2, "b": 3}), "5")
-        .over_http(fixtures::python_sdk_sse());
+        .over_http(fixtures::python_sse());
 }

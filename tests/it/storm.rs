@@ -11,7 +11,7 @@ use toolcell::upstream::settings::Retry;
 use toolcell::upstream::{Access, UpstreamError};
 use toolcell_tests::faulty::{Faulty, Wire};
 use toolcell_tests::tiny_mcp::Eras;
-use toolcell_tests::{Cli, Marker, Signal, fixtures, wait_until};
+use toolcell_tests::wait_until;
 
 use crate::door::{PATIENCE, anybody, call_within, list, settings, upstreams};
 use crate::hosts::block_on;
@@ -185,31 +185,4 @@ fn calls_that_may_be_repeated_are_and_all_succeed() {
         executed.dedup();
         assert_eq!(executed.len(), 2000);
     }
-}
-
-#[test]
-fn a_killed_host_leaves_none_of_its_servers_behind_in_the_middle_of_calls() {
-    let marker = Marker::new();
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let log = |name: &str| folder.path().join(name);
-    let server = |mode: &str, name: &str| {
-        let path = log(name);
-        let path = path.to_str().expect("paths of tests are UTF-8");
-        fixtures::misbehaving(mode).marked(&marker).env("MISBEHAVING_LOG", path).toml(name)
-    };
-    let toml = server("ok", "one")
-        + &server("grandchild", "two")
-        + &server("ignores-eof-and-term", "three");
-    let code = "import asyncio\nfrom tools import aio\n\
-                await asyncio.gather(*(getattr(aio, name).slow(ms=600_000) for name in ['one', 'two', 'three'] for _ in range(3)))";
-    let running = Cli::new("run").config(&toml).args(["-c", code]).spawn();
-    wait_until(PATIENCE, "all servers are in the middle of calls", || {
-        ["one", "two", "three"].iter().all(|name| {
-            let log = std::fs::read_to_string(log(name)).unwrap_or_default();
-            log.matches("tools/call").count() == 3
-        })
-    });
-    running.signal(Signal::Kill);
-    running.finish(PATIENCE);
-    marker.assert_nothing_survives_within(Duration::from_secs(5));
 }

@@ -99,6 +99,9 @@ impl Server {
     }
 
     /// How the library reaches it. Over HTTP it finds out in which way.
+    ///
+    /// # Panics
+    /// It has neither a command nor a URL.
     #[track_caller]
     pub fn transport(&self) -> TransportSettings {
         match (&self.command, &self.url) {
@@ -210,24 +213,15 @@ pub fn misbehaving(mode: &str) -> Server {
 /// # Panics
 /// It does not start.
 #[track_caller]
-<<<<<<< HEAD
 pub fn everything_http() -> RealHttp {
     RealHttp::start(everything("streamableHttp"), "/mcp", 0)
 }
 
 /// npm's server-everything on HTTP+SSE (2024-11-05), likewise.
-=======
-pub fn everything_http() -> HttpServer {
-    everything_over("streamableHttp", "mcp")
-}
-
-/// npm's server-everything on HTTP+SSE, as [`everything_http`].
->>>>>>> 3ae0b59 ([tests] who shares a connection, who waits, what is cancelled; storms; servers that ask; real servers)
 ///
 /// # Panics
 /// It does not start.
 #[track_caller]
-<<<<<<< HEAD
 pub fn everything_sse() -> RealHttp {
     RealHttp::start(everything("sse"), "/sse", 0)
 }
@@ -245,103 +239,60 @@ fn everything(transport: &str) -> Vec<PathBuf> {
 /// It does not start.
 #[track_caller]
 pub fn python_sse() -> RealHttp {
-    RealHttp::start([python_with_mcp(), "-c".into(), PYTHON_SSE.into()].into(), "/sse", 0)
+    RealHttp::start(python_sdk("sse"), "/sse", 0)
+}
+
+/// The same on streamable HTTP (both eras).
+///
+/// # Panics
+/// It does not start.
+#[track_caller]
+pub fn python_http() -> RealHttp {
+    RealHttp::start(python_sdk("streamable-http"), "/mcp", 0)
+}
+
+/// The same on stdio (both eras).
+#[track_caller]
+pub fn python_stdio() -> Server {
+    Server::stdio(python_with_mcp(), &["-c", PYTHON_SDK, "stdio"])
+}
+
+#[track_caller]
+fn python_sdk(transport: &str) -> Vec<PathBuf> {
+    [python_with_mcp(), "-c".into(), PYTHON_SDK.into(), transport.into()].into()
 }
 
 /// The socket is made here, because only its maker knows the port that it got.
-const PYTHON_SSE: &str = r#"
-import os, socket, sys, uvicorn
+const PYTHON_SDK: &str = r#"
+import os, socket, sys
 from mcp.server import MCPServer
 
-server = MCPServer("python-sse", version="1")
+server = MCPServer("python-sdk", version="1")
 
 @server.tool()
 def add(a: int, b: int) -> int:
     """Adds."""
     return a + b
 
+if sys.argv[1] == "stdio":
+    server.run("stdio")
+    sys.exit()
+
+import uvicorn
+
+app = server.sse_app() if sys.argv[1] == "sse" else server.streamable_http_app()
 listener = socket.socket()
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 listener.bind(("127.0.0.1", int(os.environ["PORT"])))
 listener.listen(64)
 print(f"listening at 127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
-uvicorn.Server(uvicorn.Config(server.sse_app(), log_level="error")).run(sockets=[listener])
+uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listener])
 "#;
 
 /// A real server over HTTP. It ends when this is dropped, or when the test's process ends in any way.
 #[derive(Debug)]
 pub struct RealHttp {
     command: Vec<PathBuf>,
-=======
-pub fn everything_sse() -> HttpServer {
-    everything_over("sse", "sse")
-}
-
-#[track_caller]
-fn everything_over(mode: &str, path: &'static str) -> HttpServer {
-    let index = installed("npm/node_modules/@modelcontextprotocol/server-everything/dist/index.js");
-    let loopback = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/npm/loopback.mjs");
-    let index = index.to_str().expect("paths of tests are UTF-8");
-    let command = ["node", "--import", loopback, index, mode].map(str::to_owned);
-    HttpServer::start(command.into(), path, 0)
-}
-
-/// A server with one tool, `add`, in the way that the SDK for Python makes them.
-const PYTHON_SDK_SERVER: &str = r#"
-import os, socket, sys
-from mcp.server import MCPServer
-
-server = MCPServer("both eras")
-
-@server.tool()
-def add(a: int, b: int) -> int:
-    return a + b
-
-if sys.argv[1] == "stdio":
-    server.run("stdio")
-else:
-    import uvicorn
-    app = server.sse_app() if sys.argv[1] == "sse" else server.streamable_http_app()
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", int(os.environ["PORT"])))
-    listener.listen()
-    print("listening at 127.0.0.1:%d" % listener.getsockname()[1], file=sys.stderr, flush=True)
-    uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listener])
-"#;
-
-/// A server of the Python SDK (both eras) on stdio, with the tool `add`.
-#[track_caller]
-pub fn python_sdk_stdio() -> Server {
-    Server::stdio(python_with_mcp(), &["-c", PYTHON_SDK_SERVER, "stdio"])
-}
-
-/// The same on streamable HTTP.
-#[track_caller]
-pub fn python_sdk_http() -> HttpServer {
-    python_sdk_over("streamable-http", "mcp")
-}
-
-/// The same on HTTP+SSE.
-#[track_caller]
-pub fn python_sdk_sse() -> HttpServer {
-    python_sdk_over("sse", "sse")
-}
-
-#[track_caller]
-fn python_sdk_over(mode: &str, path: &'static str) -> HttpServer {
-    let python = python_with_mcp();
-    let python = python.to_str().expect("paths of tests are UTF-8");
-    let command = [python, "-c", PYTHON_SDK_SERVER, mode].map(str::to_owned);
-    HttpServer::start(command.into(), path, 0)
-}
-
-/// A running server over HTTP. It ends when this is dropped, or when the test's process ends in any
-/// way.
-#[derive(Debug)]
-pub struct HttpServer {
-    command: Vec<String>,
->>>>>>> 3ae0b59 ([tests] who shares a connection, who waits, what is cancelled; storms; servers that ask; real servers)
     path: &'static str,
     guard: Child,
     lifeline: Option<ChildStdin>,
@@ -359,15 +310,9 @@ kill -KILL "$!"
 wait "$!"
 "#;
 
-<<<<<<< HEAD
 impl RealHttp {
     #[track_caller]
     fn start(command: Vec<PathBuf>, path: &'static str, port: u16) -> Self {
-=======
-impl HttpServer {
-    #[track_caller]
-    fn start(command: Vec<String>, path: &'static str, port: u16) -> Self {
->>>>>>> 3ae0b59 ([tests] who shares a connection, who waits, what is cancelled; storms; servers that ask; real servers)
         let mut guard = Command::new("sh")
             .args(["-c", GUARD, "guard"])
             .args(&command)
@@ -390,12 +335,8 @@ impl HttpServer {
         let mut said = String::new();
         loop {
             let line = lines.recv_timeout(PATIENCE);
-<<<<<<< HEAD
             let line =
                 line.unwrap_or_else(|_| panic!("{:?} did not start:\n{said}", started.command));
-=======
-            let line = line.unwrap_or_else(|_| panic!("the server did not start:\n{said}"));
->>>>>>> 3ae0b59 ([tests] who shares a connection, who waits, what is cancelled; storms; servers that ask; real servers)
             if let Some(address) = line.strip_prefix("listening at 127.0.0.1:") {
                 started.port = address.trim().parse().expect("a port is a number");
                 return started;
@@ -407,11 +348,7 @@ impl HttpServer {
 
     /// Its MCP endpoint.
     pub fn url(&self) -> String {
-<<<<<<< HEAD
         format!("http://127.0.0.1:{}{}", self.port, self.path)
-=======
-        format!("http://127.0.0.1:{}/{}", self.port, self.path)
->>>>>>> 3ae0b59 ([tests] who shares a connection, who waits, what is cancelled; storms; servers that ask; real servers)
     }
 
     /// As a configuration's server.
@@ -436,11 +373,7 @@ impl HttpServer {
     }
 }
 
-<<<<<<< HEAD
 impl Drop for RealHttp {
-=======
-impl Drop for HttpServer {
->>>>>>> 3ae0b59 ([tests] who shares a connection, who waits, what is cancelled; storms; servers that ask; real servers)
     fn drop(&mut self) {
         self.stop();
     }
