@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::ids::{CallId, ToolName};
+use crate::tool::{CallMethod, Json};
 
 /// Which of a run's output streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -31,14 +32,44 @@ pub enum RunEvent {
     CallStarted {
         /// Its number.
         id: CallId,
-        /// The tool.
+        /// What kind of call it is.
+        method: CallMethod,
+        /// The tool; for a read, the server and the URI; for a prompt, the server and its name.
         tool: ToolName,
+    },
+    /// How far something has come.
+    Progress {
+        /// The call that its server works on; nothing if it is the script that says so.
+        call: Option<CallId>,
+        /// How far. Grows as long as it goes on.
+        progress: f64,
+        /// How far it will go, if that is known.
+        total: Option<f64>,
+        /// In words.
+        message: Option<String>,
+        /// What the server sent, everything that we do not know included.
+        params: Option<Json>,
+    },
+    /// An entry for a log.
+    Log {
+        /// The call during which its server wrote it; nothing if it is the script that did.
+        call: Option<CallId>,
+        /// How grave it is, in the words of syslog: `debug`, `info`, `warning`, `error` and so on.
+        level: String,
+        /// Which part of the server wrote it.
+        logger: Option<String>,
+        /// What it says: any JSON.
+        data: Json,
+        /// What the server sent, everything that we do not know included.
+        params: Option<Json>,
     },
     /// A call that had gone out came to its end.
     CallEnded {
         /// Its number.
         id: CallId,
-        /// The tool.
+        /// What kind of call it is.
+        method: CallMethod,
+        /// The tool, as above.
         tool: ToolName,
         /// The error's kind as in the WIT, `tool` for the tool's own failure, nothing for success.
         error: Option<&'static str>,

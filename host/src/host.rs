@@ -12,7 +12,7 @@ use crate::language::Language;
 use crate::monitor::{Monitor, MonitorScope};
 use crate::runs::{self, Parts, Run, RunReport, Script, StartError};
 use crate::sandbox::{Cache, CallRequest, Sandbox, SandboxError};
-use crate::tool::CallAnswer;
+use crate::tool::{CallAnswer, CallMethod};
 use crate::upstream::auth::{Authorization, AuthorizationPrompt, TokenStore};
 use crate::upstream::settings::UpstreamSettings;
 use crate::upstream::{Caller, ClientHandler, DuplicateUpstream, Upstreams};
@@ -301,6 +301,28 @@ impl Host {
 
     /// Calls one tool as a script under this profile would: same grants, limits and record.
     pub async fn call_tool(&self, profile: &Profile, tool: &str, arguments: &str) -> CallAnswer {
+        self.make_call(profile, CallMethod::Tool, tool, arguments).await
+    }
+
+    /// Reads one resource as a script under this profile would. The answer is MCP's result, as
+    /// structured content.
+    pub async fn read_resource(&self, profile: &Profile, server: &str, uri: &str) -> CallAnswer {
+        self.make_call(profile, CallMethod::Resource, server, uri).await
+    }
+
+    /// Fills in one prompt, `server.prompt`, as a script under this profile would, with a JSON
+    /// object of texts. The answer is MCP's result, as structured content.
+    pub async fn get_prompt(&self, profile: &Profile, prompt: &str, arguments: &str) -> CallAnswer {
+        self.make_call(profile, CallMethod::Prompt, prompt, arguments).await
+    }
+
+    async fn make_call(
+        &self,
+        profile: &Profile,
+        method: CallMethod,
+        name: &str,
+        arguments: &str,
+    ) -> CallAnswer {
         let (mut calls, _log) = self.inner.parts.broker.open(RunContext {
             id: RunId::random(),
             policy: profile.policy.clone(),
@@ -308,10 +330,12 @@ impl Host {
             events: None,
             caller: Caller::anonymous(),
             handler: None,
+            meta: None,
         });
         calls
             .call(CallRequest {
-                name: tool.to_owned(),
+                method,
+                name: name.to_owned(),
                 argument_bytes: arguments.len() as u64,
                 arguments: arguments.to_owned(),
             })

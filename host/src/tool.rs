@@ -281,5 +281,45 @@ impl CallError {
     }
 }
 
+/// What a call asks for. Reads and prompts count, are limited and are recorded as calls of tools
+/// are; their answer is the result as its server sent it, as structured content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
+pub enum CallMethod {
+    /// A tool is called.
+    #[default]
+    #[serde(rename = "tools/call")]
+    Tool,
+    /// A resource is read.
+    #[serde(rename = "resources/read")]
+    Resource,
+    /// A prompt is filled in.
+    #[serde(rename = "prompts/get")]
+    Prompt,
+}
+
+impl CallMethod {
+    /// MCP's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tool => "tools/call",
+            Self::Resource => "resources/read",
+            Self::Prompt => "prompts/get",
+        }
+    }
+
+    /// What is called, in reports and records: `server.tool`, `server:URI`, `server.prompt`.
+    pub fn label(self, name: &ToolName) -> String {
+        match self {
+            Self::Resource => format!("{}:{}", name.upstream, name.tool),
+            Self::Tool | Self::Prompt => name.to_string(),
+        }
+    }
+
+    /// Whether it is a tool's call.
+    pub fn is_tool(&self) -> bool {
+        *self == Self::Tool
+    }
+}
+
 /// What a call came to.
 pub type CallAnswer = Result<ToolOutput, CallError>;

@@ -77,7 +77,7 @@ x.add(a=1)";
         EntryKind::Started { name, seed, profile, .. } => {
             format!("started {name} {seed} {profile}")
         }
-        EntryKind::Requested { call, tool, arguments } => {
+        EntryKind::Requested { call, tool, arguments, .. } => {
             format!("{call} requested {tool} {arguments}")
         }
         EntryKind::Refused { call, tool, kind } => format!("{call} refused {tool} {kind}"),

@@ -47,10 +47,11 @@ fn events_come_while_it_runs_and_in_order() {
             told.push(match event {
                 RunEvent::Printed { to: Stream::Stdout, bytes } => format!("out {bytes:?}"),
                 RunEvent::Printed { to: Stream::Stderr, bytes } => format!("err {bytes:?}"),
-                RunEvent::CallStarted { id, tool } => format!("start {} {tool}", id.0),
+                RunEvent::CallStarted { id, tool, .. } => format!("start {} {tool}", id.0),
                 RunEvent::CallEnded { id, tool, error, .. } => {
                     format!("end {} {tool} {error:?}", id.0)
                 }
+                other => format!("{other:?}"),
             });
         }
         (told, run.await.expect("has run"))

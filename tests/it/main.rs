@@ -17,6 +17,7 @@ mod library;
 mod limits;
 mod monitor;
 mod oauth;
+mod progress;
 mod python;
 mod real_servers;
 mod replayable;

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use toolcell::Script;
 use toolcell::ids::UpstreamName;
 use toolcell::tool::ContentBlock;
 use toolcell::upstream::{Access, CallContext, Caller, ResourceBody, UpstreamError};
-use toolcell_tests::{Server, fixtures};
+use toolcell_tests::{Cli, Server, fixtures};
 
-use crate::hosts::{Configured, block_on};
+use crate::hosts::{Configured, block_on, value};
 
 const TIME: Duration = Duration::from_secs(20);
 
@@ -214,4 +215,145 @@ fn a_server_that_has_none_is_not_even_asked() {
     });
     let log = host.read("log");
     assert!(!log.contains("/list"), "{log}");
+}
+
+/// A profile that grants nothing but these.
+fn profile(resources: &[&str], prompts: &[&str]) -> String {
+    format!("[profiles.p]\nresources = {}\nprompts = {}\n", json!(resources), json!(prompts))
+}
+
+#[test]
+fn a_script_lists_and_reads_what_is_granted_and_nothing_else() {
+    let grants = profile(&["x:demo://resource/static/*"], &["x.simple-*"]);
+    let host = configured(&fixtures::everything_stdio(), &grants);
+    let code = "
+import asyncio, resources, prompts
+def refused(ask):
+    try:
+        return ask()
+    except tools.UnknownTool as error:
+        return str(error)
+static = [r.uri for r in resources.list('x')]
+text = resources.read('x', static[0])
+both = await asyncio.gather(*(resources.aio.read('x', uri) for uri in static[:2]))
+{
+    'servers': [resources.servers(), prompts.servers(), list(tools)],
+    'static': all(uri.startswith('demo://resource/static/') for uri in static) and len(static) > 3,
+    'templates': [t.uri_template for t in resources.templates('x')],
+    'same': both[0] == text and both[1] != text and len(text) > 100,
+    'dynamic': refused(lambda: resources.read('x', 'demo://resource/dynamic/text/1')),
+    'climbing': refused(lambda: resources.read('x', 'demo://resource/static/../dynamic/text/1')),
+    'prompts': [p.name for p in prompts.list('x')],
+    'said': [[m.role, m.content] for m in prompts.get('x', 'simple-prompt')],
+    'other': refused(lambda: prompts.get('x', 'args-prompt', city='Graz')),
+    'nowhere': refused(lambda: resources.list('y')),
+}";
+    let report = host.python(code);
+    let seen = value(&report);
+    assert_eq!(seen["servers"], json!([["x"], ["x"], []]));
+    for key in ["static", "same"] {
+        assert_eq!(seen[key], true, "{key}: {seen:#}");
+    }
+    assert_eq!(seen["templates"], json!([]), "none of them is granted");
+    assert_eq!(seen["prompts"], json!(["simple-prompt"]));
+    assert_eq!(seen["said"], json!([["user", "This is a simple prompt without arguments."]]));
+    for (key, what) in [
+        ("dynamic", "no resource `x:demo://resource/dynamic/text/1` is granted"),
+        ("climbing", "no resource `x:demo://resource/static/../dynamic/text/1` is granted"),
+        ("other", "no prompt `x.args-prompt` is granted"),
+        ("nowhere", "no resource of a server `y` is granted"),
+    ] {
+        assert!(seen[key].as_str().is_some_and(|text| text.contains(what)), "{key}: {seen:#}");
+    }
+    let calls: Vec<_> = report.calls.iter().map(|it| (it.method.name(), it.ok)).collect();
+    assert_eq!(calls.iter().filter(|(method, ok)| *method == "resources/read" && *ok).count(), 3);
+    assert_eq!(calls.iter().filter(|(method, ok)| *method == "prompts/get" && *ok).count(), 1);
+    assert_eq!((calls.len(), report.usage.tool_calls), (7, 7), "{calls:?}");
+}
+
+#[test]
+fn a_profile_that_says_nothing_of_them_grants_none_and_one_that_is_not_there_all() {
+    let code = "import resources, prompts\n[resources.servers(), prompts.servers()]";
+    let host = configured(&fixtures::misbehaving("odd-offers"), "[profiles.p]\ntools = [\"*\"]\n");
+    assert_eq!(value(&host.python(code)), json!([[], []]));
+    let host = configured(&fixtures::misbehaving("odd-offers"), "");
+    assert_eq!(value(&host.python(code)), json!([["x"], ["x"]]));
+}
+
+#[test]
+fn reads_and_prompts_are_bounded_and_checked_as_calls_are() {
+    let host = configured(&fixtures::misbehaving("odd-offers"), &profile(&["x:x://*"], &["x"]));
+    let code = "
+import resources, prompts
+def failure(ask):
+    try:
+        return ask()
+    except tools.ToolError as error:
+        return f'{type(error).__name__}: {error}'
+{
+    'big': failure(lambda: resources.read('x', 'x://big')),
+    'gone': failure(lambda: resources.read('x', 'x://gone')),
+    'denied': failure(lambda: resources.read('x', 'y://gone')),
+    'blob': resources.read('x', 'x://1')[1].value == b'hi',
+    'lacks': failure(lambda: prompts.get('x', 'good')),
+    'filled': prompts.get('x', 'good', who='ada', how=3)[0].content,
+    'unlisted': failure(lambda: prompts.get('x', 'gold', who='ada')),
+}";
+    let seen = value(&host.python(code));
+    let text = |key: &str| seen[key].as_str().unwrap_or_default().to_owned();
+    assert!(text("big").starts_with("LimitExceeded: the answer of `x:x://big` is"), "{seen:#}");
+    // Whether it is not there or not granted makes no difference.
+    assert_eq!(text("gone").replace("x://gone", "URI"), text("denied").replace("y://gone", "URI"));
+    assert!(text("gone").starts_with("UnknownTool: no resource"), "{seen:#}");
+    assert_eq!(seen["blob"], true);
+    assert!(text("lacks").starts_with("InvalidArguments: "), "{seen:#}");
+    assert!(text("lacks").contains("\"who\" is missing"), "{seen:#}");
+    assert_eq!(text("filled"), r#"{"who":"ada","how":"3"}"#);
+    assert!(text("unlisted").contains("nearest granted: x.good"), "{seen:#}");
+}
+
+#[test]
+fn what_a_run_is_given_for_meta_goes_along_with_its_requests() {
+    let host = configured(&fixtures::misbehaving("odd-offers"), "");
+    let code = "import json, resources\njson.loads(resources.read('x', 'x://1')[0].value)";
+    let meta = json!({"traceparent": "00-ab-cd-01", "own": {"n": 1}});
+    let script = Script::python(code).meta(meta.as_object().expect("an object").clone());
+    let seen = value(&host.run(script));
+    assert_eq!((&seen["traceparent"], &seen["own"]), (&meta["traceparent"], &meta["own"]));
+    assert_eq!(seen["io.modelcontextprotocol/protocolVersion"], "2026-07-28", "{seen:#}");
+    let level = &seen["io.modelcontextprotocol/logLevel"];
+    assert!(level.is_null(), "nobody watches, so nobody wants a log: {seen:#}");
+    let long = json!({"x": "x".repeat(20 << 10)}).as_object().expect("an object").clone();
+    let refused = block_on(host.host.run(Script::python("1").meta(long))).expect_err("is too long");
+    assert!(refused.to_string().contains("may be 16384"), "{refused}");
+}
+
+#[test]
+fn the_command_line_lists_reads_and_fills_in() {
+    let toml =
+        fixtures::everything_stdio().toml("x") + &profile(&["x:demo://resource/static/*"], &["x"]);
+    let cli = |command: &str| Cli::new(command).config(&toml);
+    let resources = cli("resources").run().success();
+    assert!(
+        resources.stdout.contains("+ demo://resource/static/document/features.md"),
+        "{resources}"
+    );
+    assert!(
+        resources.stdout.contains("- demo://resource/dynamic/text/{resourceId}"),
+        "{resources}"
+    );
+    let listed = cli("resources").args(["x", "--json"]).run().success().json();
+    assert_eq!(listed["servers"][0]["resources"][0]["granted"], true, "{listed:#}");
+    let uri = "demo://resource/static/document/features.md";
+    let read = cli("read").args(["x", uri]).run().success();
+    assert!(read.stdout.contains("Features"), "{read}");
+    let read = cli("read").args(["x", uri, "--json"]).run().success().json();
+    assert_eq!(read["contents"][0]["uri"], uri);
+    let refused = cli("read").args(["x", "demo://resource/dynamic/text/1"]).run().expect_code(2);
+    assert!(refused.stderr.contains("is granted to this run"), "{refused}");
+    let prompts = cli("prompts").run().success();
+    assert!(prompts.stdout.contains("+ args-prompt(city, state?)"), "{prompts}");
+    let prompt =
+        cli("prompt").args(["x.args-prompt", "--args", r#"{"city":"Graz"}"#]).run().success();
+    assert_eq!(prompt.stdout, "user: What's weather in Graz?\n", "{prompt}");
 }

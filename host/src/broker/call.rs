@@ -10,14 +10,15 @@ use tokio::time::timeout;
 use super::arguments;
 use super::context::Shared;
 use super::error::{Advice, queued_too_long};
+use super::{offers, said};
 use crate::events::RunEvent;
 use crate::grants::{Decision, nearest};
-use crate::ids::{CallId, ToolName};
+use crate::ids::{CallId, ToolName, UpstreamName};
 use crate::journal::EntryKind;
 use crate::limits::{LimitKind, LimitReached};
 use crate::sandbox::CallRequest;
-use crate::tool::{CallAnswer, CallError, ToolDescription};
-use crate::upstream::CallContext;
+use crate::tool::{CallAnswer, CallError, CallMethod, ToolDescription};
+use crate::upstream::{CallContext, UpstreamError};
 
 /// How many similar names an error offers.
 const NEAREST: usize = 3;
@@ -26,18 +27,30 @@ const NEAREST: usize = 3;
 /// there, and the record ends with the request.
 pub(super) async fn make(shared: Arc<Shared>, id: CallId, request: CallRequest) -> CallAnswer {
     let passed = pass(&shared, id, &request).await;
-    let (tool, arguments) = match passed {
+    let method = request.method;
+    let passed = match passed {
         Ok(passed) => passed,
         Err(error) => {
-            let tool = request.name;
-            shared.note_outage(ToolName::parse(&tool).map(|tool| tool.upstream), &error);
-            shared.record_call(&tool, Some((error.kind(), error.message())), Duration::ZERO);
+            let server = match method {
+                CallMethod::Resource => UpstreamName::try_new(&request.name).ok(),
+                CallMethod::Tool | CallMethod::Prompt => {
+                    ToolName::parse(&request.name).map(|tool| tool.upstream)
+                }
+            };
+            shared.note_outage(server, &error);
+            let tool = label(request);
+            shared.record_call(
+                method,
+                &tool,
+                Some((error.kind(), error.message())),
+                Duration::ZERO,
+            );
             shared.journal(EntryKind::Refused { call: id, tool, kind: error.kind() }).await;
             return Err(error);
         }
     };
     let started = Instant::now();
-    let answer = go_out(&shared, id, &tool.name, arguments).await;
+    let answer = go_out(&shared, id, &passed).await;
     let elapsed = started.elapsed();
     let failure = match &answer {
         Ok(output) if output.is_error => Some(("tool", output.first_text())),
@@ -46,21 +59,43 @@ pub(super) async fn make(shared: Arc<Shared>, id: CallId, request: CallRequest) 
     };
     shared.came_back(id);
     if let Err(error) = &answer {
-        shared.note_outage(Some(tool.name.upstream.clone()), error);
+        shared.note_outage(Some(passed.name.upstream.clone()), error);
     }
-    shared.record_call(&request.name, failure, elapsed);
+    let tool = passed.name.clone();
+    shared.record_call(method, &label(request), failure, elapsed);
     let error = failure.map(|(kind, _)| kind);
-    shared.tell(RunEvent::CallEnded { id, tool: tool.name.clone(), error, elapsed }).await;
+    shared.tell(RunEvent::CallEnded { id, method, tool, error, elapsed }).await;
     answer
 }
 
+/// A call that may leave.
+pub(super) struct Passed {
+    pub(super) method: CallMethod,
+    /// The tool or prompt; for a read, the server and the URI.
+    pub(super) name: ToolName,
+    /// A JSON object.
+    pub(super) arguments: Box<RawValue>,
+}
+
+/// The call as the guest named it.
+fn label(request: CallRequest) -> String {
+    match request.method {
+        CallMethod::Resource => offers::label(&request.name, &request.arguments),
+        CallMethod::Tool | CallMethod::Prompt => request.name,
+    }
+}
+
 /// Everything that can refuse a call before it leaves.
-async fn pass(
-    shared: &Shared,
-    id: CallId,
-    request: &CallRequest,
-) -> Result<(ToolDescription, Box<RawValue>), CallError> {
+async fn pass(shared: &Shared, id: CallId, request: &CallRequest) -> Result<Passed, CallError> {
     count(shared, id, request)?;
+    match request.method {
+        CallMethod::Tool => pass_tool(shared, request).await,
+        CallMethod::Resource => offers::pass_read(shared, request),
+        CallMethod::Prompt => offers::pass_prompt(shared, request).await,
+    }
+}
+
+async fn pass_tool(shared: &Shared, request: &CallRequest) -> Result<Passed, CallError> {
     let name = granted_name(shared, &request.name)?;
     let tool = describe(shared, &name).await?;
     let arguments = arguments::parse(&request.name, &request.arguments)?;
@@ -73,7 +108,7 @@ async fn pass(
         path: String::new(),
         message: format!("arguments of `{}` are not JSON: {error}", request.name),
     })?;
-    Ok((tool, text))
+    Ok(Passed { method: CallMethod::Tool, name, arguments: text })
 }
 
 fn count(shared: &Shared, id: CallId, request: &CallRequest) -> Result<(), CallError> {
@@ -155,12 +190,9 @@ fn decide(
 }
 
 /// The call itself, within the run's time and among its concurrent calls.
-async fn go_out(
-    shared: &Shared,
-    id: CallId,
-    name: &ToolName,
-    arguments: Box<RawValue>,
-) -> CallAnswer {
+async fn go_out(shared: &Shared, id: CallId, passed: &Passed) -> CallAnswer {
+    let Passed { method, name, arguments } = passed;
+    let method = *method;
     let limits = shared.limits();
     let started = Instant::now();
     let place = timeout(limits.call_timeout, shared.places().acquire());
@@ -170,16 +202,42 @@ async fn go_out(
     shared
         .journal(EntryKind::Requested {
             call: id,
-            tool: name.to_string(),
+            method,
+            tool: method.label(name),
             arguments: arguments.get().into(),
         })
         .await;
-    shared.tell(RunEvent::CallStarted { id, tool: name.clone() }).await;
-    shared.leaves(id, name);
+    shared.tell(RunEvent::CallStarted { id, method, tool: name.clone() }).await;
+    shared.leaves(id, method, name);
     let left = limits.call_timeout.saturating_sub(started.elapsed());
-    let context = CallContext { handler: shared.handler().cloned(), ..CallContext::default() };
     let advice = Advice::of(shared.upstreams().settings(&name.upstream), name);
-    let called = shared.upstreams().call(name, &arguments, left, context).await;
+    let called = said::told(shared, id, |events| {
+        let (meta, handler) = (shared.meta().cloned(), shared.handler().cloned());
+        let context = CallContext { meta, events, handler };
+        let upstreams = shared.upstreams();
+        async move {
+            match method {
+                CallMethod::Tool => upstreams.call(name, arguments, left, context).await,
+                CallMethod::Resource => {
+                    let (server, uri) = (&name.upstream, &*name.tool);
+                    let read = upstreams.read_resource(server, uri, left, context).await;
+                    read.map(|output| offers::as_answer(output.into_raw()))
+                }
+                CallMethod::Prompt => {
+                    let (server, prompt) = (&name.upstream, &*name.tool);
+                    let got = upstreams.get_prompt(server, prompt, arguments, left, context).await;
+                    got.map(|output| offers::as_answer(output.into_raw()))
+                }
+            }
+        }
+    })
+    .await;
+    if let (CallMethod::Resource, Err(UpstreamError::Rejected { code: offers::NOT_FOUND, .. })) =
+        (method, &called)
+    {
+        // The same words as for a resource that is not granted.
+        return Err(offers::unknown_resource(shared, &method.label(name)));
+    }
     let mut output = called.map_err(|error| advice.explain(error))?;
     advice.annotate(&mut output);
     let size = output.size_bytes() as u64;
@@ -191,8 +249,9 @@ async fn go_out(
                 used: size,
             },
             message: format!(
-                "the answer of `{name}` is {size} bytes and may be {}; ask for less at once, with \
+                "the answer of `{}` is {size} bytes and may be {}; ask for less at once, with \
                  a filter or a page size if the tool has one",
+                method.label(name),
                 limits.answer_bytes
             ),
         });

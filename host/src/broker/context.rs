@@ -15,7 +15,7 @@ use crate::grants::Policy;
 use crate::ids::{CallId, RunId, ToolName, UpstreamName};
 use crate::journal::{Entry, EntryKind, JournalStore};
 use crate::limits::Limits;
-use crate::tool::CallError;
+use crate::tool::{CallError, CallMethod, Json};
 use crate::upstream::{
     Access, Caller, Catalog, ClientHandler, HealthMark, ServerState, UpstreamError, Upstreams,
 };
@@ -42,6 +42,8 @@ pub struct RunContext {
     pub caller: Caller,
     /// Who answers what servers ask, instead of the host's own handler.
     pub handler: Option<Arc<dyn ClientHandler>>,
+    /// Members of the `_meta` of all its requests, a JSON object: trace context and the like.
+    pub meta: Option<Json>,
     /// Who watches.
     pub events: Option<mpsc::Sender<RunEvent>>,
 }
@@ -49,8 +51,11 @@ pub struct RunContext {
 /// One call of a run, for its report.
 #[derive(Clone, Debug, Serialize)]
 pub struct CallRecord {
-    /// The tool, as the guest named it.
+    /// The tool, as the guest named it; or `server:URI`, or `server.prompt`.
     pub tool: String,
+    /// What kind of call it was.
+    #[serde(skip_serializing_if = "CallMethod::is_tool")]
+    pub method: CallMethod,
     /// Whether it answered without an error.
     pub ok: bool,
     /// How long the upstream took; 0 for a call that never left.
@@ -101,16 +106,22 @@ impl CallLog {
 
 /// A call that left and has not come back.
 pub(super) struct OutCall {
+    pub(super) method: CallMethod,
     pub(super) tool: ToolName,
     pub(super) since: Instant,
 }
 
 impl OutCall {
+    fn label(&self) -> String {
+        self.method.label(&self.tool)
+    }
+
     fn as_cancelled(&self) -> CallRecord {
         let message =
-            format!("the call of `{}` was cancelled; it may have taken effect", self.tool);
+            format!("the call of `{}` was cancelled; it may have taken effect", self.label());
         CallRecord {
-            tool: self.tool.to_string(),
+            tool: self.label(),
+            method: self.method,
             ok: false,
             elapsed: self.since.elapsed(),
             error: Some(CallFailure { kind: CallError::Cancelled.kind(), message }),
@@ -191,6 +202,16 @@ impl Shared {
         self.run.handler.as_ref()
     }
 
+    /// What goes along with all requests of the run.
+    pub(super) fn meta(&self) -> Option<&Json> {
+        self.run.meta.as_ref()
+    }
+
+    /// Whether anybody watches the run.
+    pub(super) fn is_watched(&self) -> bool {
+        self.run.events.as_ref().is_some_and(|events| !events.is_closed())
+    }
+
     pub(super) fn places(&self) -> &Semaphore {
         &self.places
     }
@@ -227,6 +248,7 @@ impl Shared {
 
     pub(super) fn record_call(
         &self,
+        method: CallMethod,
         tool: &str,
         failure: Option<(&'static str, &str)>,
         elapsed: Duration,
@@ -235,7 +257,8 @@ impl Shared {
             kind,
             message: message.chars().take(RECORDED_CHARACTERS).collect(),
         });
-        self.keep(CallRecord { tool: tool.to_owned(), ok: error.is_none(), elapsed, error });
+        let (tool, ok) = (tool.to_owned(), error.is_none());
+        self.keep(CallRecord { tool, method, ok, elapsed, error });
     }
 
     /// A call failed. If that was the server's doing, the run's report will say so.
@@ -260,8 +283,8 @@ impl Shared {
     }
 
     /// A call leaves: from now on it may take effect.
-    pub(super) fn leaves(&self, id: CallId, tool: &ToolName) {
-        let out = OutCall { tool: tool.clone(), since: Instant::now() };
+    pub(super) fn leaves(&self, id: CallId, method: CallMethod, tool: &ToolName) {
+        let out = OutCall { method, tool: tool.clone(), since: Instant::now() };
         self.lock_out().insert(id, out);
     }
 

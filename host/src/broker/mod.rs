@@ -8,6 +8,9 @@
 //! 6. **bound** the answer;
 //! 7. **journal** what the guest saw of it.
 //!
+//! Reads of resources and prompts are calls too, with the same steps (`offers`); what a server says
+//! while it works is told to whoever watches (`said`).
+//!
 //! A step that refuses ends the call with a value in words that a model can act on. Nothing here
 //! knows wasm, and nothing here holds a connection or a credential.
 
@@ -15,8 +18,10 @@ mod arguments;
 mod call;
 mod context;
 mod error;
+mod offers;
 mod outage;
 mod run;
+mod said;
 
 pub use context::{CallFailure, CallLog, CallRecord, RunContext};
 pub use outage::{Outage, OutageReason};

@@ -11,10 +11,13 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use super::arguments::SchemaChecks;
 use super::call;
 use super::context::{BrokerInner, CallLog, OutCall, RunContext, Shared};
+use super::offers;
 use crate::events::RunEvent;
+use crate::grants::Policy;
 use crate::ids::{CallId, UpstreamName};
 use crate::journal::{EntryKind, JournalStore};
 use crate::limits::{LimitKind, LimitReached};
+use crate::offers::{Prompt, Resource, ResourceTemplate};
 use crate::sandbox::{CallRequest, RunCalls};
 use crate::tool::{CallAnswer, CallError, ToolDescription};
 use crate::upstream::Upstreams;
@@ -118,6 +121,26 @@ impl RunCalls for BrokerRun {
         Ok(granted.map(|tool| tool.name.tool.to_string()).collect())
     }
 
+    fn resource_servers(&self) -> Vec<String> {
+        offers::servers(&self.shared, Policy::may_grant_resources)
+    }
+
+    async fn resources(&mut self, server: &str) -> Result<Vec<Resource>, CallError> {
+        offers::resources(&self.shared, server).await
+    }
+
+    async fn templates(&mut self, server: &str) -> Result<Vec<ResourceTemplate>, CallError> {
+        offers::templates(&self.shared, server).await
+    }
+
+    fn prompt_servers(&self) -> Vec<String> {
+        offers::servers(&self.shared, Policy::may_grant_prompts)
+    }
+
+    async fn prompts(&mut self, server: &str) -> Result<Vec<Prompt>, CallError> {
+        offers::prompts(&self.shared, server).await
+    }
+
     async fn describe(&mut self, full: &str) -> Result<ToolDescription, CallError> {
         let name = call::granted_name(&self.shared, full)?;
         call::describe(&self.shared, &name).await
@@ -183,9 +206,9 @@ impl RunCalls for BrokerRun {
         shared.note(EntryKind::Cancelled { call: id });
         self.under_way.spawn(async move {
             shared.keep_noted().await;
-            if let Some(OutCall { tool, since }) = call {
+            if let Some(OutCall { method, tool, since }) = call {
                 let (error, elapsed) = (Some(CallError::Cancelled.kind()), since.elapsed());
-                shared.tell(RunEvent::CallEnded { id, tool, error, elapsed }).await;
+                shared.tell(RunEvent::CallEnded { id, method, tool, error, elapsed }).await;
             }
             (id, Err(CallError::Cancelled))
         });

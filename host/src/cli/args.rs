@@ -36,6 +36,14 @@ pub(crate) enum Command {
     Tools(ToolsArgs),
     /// Call one tool, as a script would
     Call(CallArgs),
+    /// List the resources of all servers and their templates, and what the profile grants
+    Resources(OffersArgs),
+    /// Read one resource, as a script would
+    Read(ReadArgs),
+    /// List the prompts of all servers, and what the profile grants
+    Prompts(OffersArgs),
+    /// Fill in one prompt, as a script would
+    Prompt(PromptArgs),
     /// Print typed stubs of the granted tools, as a model would be shown
     Stubs(StubsArgs),
     /// Check that the servers can be used: connect, handshake, list, at least one tool
@@ -157,6 +165,56 @@ pub(crate) struct ToolsArgs {
     pub(crate) grants: GrantArgs,
 
     /// Print JSON, schemas included
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OffersArgs {
+    /// Only these servers
+    pub(crate) servers: Vec<String>,
+
+    /// The profile [default: the configuration's default]
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+
+    /// Print JSON, everything that the servers list included
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReadArgs {
+    /// The server
+    pub(crate) server: String,
+
+    /// The resource
+    pub(crate) uri: String,
+
+    /// The profile [default: the configuration's default]
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+
+    /// Print the whole result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PromptArgs {
+    /// The prompt, SERVER.PROMPT
+    #[arg(value_name = "SERVER.PROMPT")]
+    pub(crate) prompt: String,
+
+    /// What to fill in, a JSON object of texts
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub(crate) args: String,
+
+    /// The profile [default: the configuration's default]
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+
+    /// Print the whole result as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

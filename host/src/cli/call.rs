@@ -21,14 +21,19 @@ pub(super) async fn call(cli: &Cli, args: &CallArgs) -> Result<Exit, Failure> {
         print(&answer);
     }
     host.close().await;
-    Ok(match answer {
+    Ok(exit_of(&answer))
+}
+
+/// How a command ends whose answer this is.
+pub(super) fn exit_of(answer: &CallAnswer) -> Exit {
+    match answer {
         Ok(output) if output.is_error => Exit::Failed,
         Ok(_) => Exit::Done,
         Err(CallError::Unavailable(_) | CallError::TimedOut { .. }) => Exit::Upstream,
         Err(CallError::Exhausted { .. }) => Exit::Limit,
         Err(CallError::UnknownTool(_) | CallError::InvalidArguments { .. }) => Exit::Usage,
         Err(_) => Exit::Failed,
-    })
+    }
 }
 
 fn print(answer: &CallAnswer) {

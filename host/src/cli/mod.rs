@@ -8,11 +8,14 @@ mod exit;
 mod failure;
 mod login;
 mod monitor;
+mod offers;
 mod pretty;
+mod read;
 mod run;
 mod runtimes;
 mod setup;
 mod status;
+mod status_line;
 mod stubs;
 mod tools;
 
@@ -59,6 +62,10 @@ async fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Run(args) => run::run(cli, args).await,
         Command::Tools(args) => tools::tools(cli, args).await,
+        Command::Resources(args) => offers::resources(cli, args).await,
+        Command::Read(args) => read::read(cli, args).await,
+        Command::Prompts(args) => offers::prompts(cli, args).await,
+        Command::Prompt(args) => read::prompt(cli, args).await,
         Command::Call(args) => call::call(cli, args).await,
         Command::Stubs(args) => stubs::stubs(cli, args).await,
         Command::Check(args) => check::check(cli, args).await,

@@ -16,6 +16,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::pretty::pretty;
 use super::setup::{self, Interrupts};
+use super::status_line::StatusLine;
 
 /// How long connections may take to end in good order after a run.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -53,7 +54,8 @@ async fn start(cli: &Cli, args: &RunArgs) -> Result<Exit, Failure> {
         #[expect(clippy::disallowed_methods, reason = "asked for twice: guards end the children")]
         std::process::exit(130);
     });
-    let mut printer = Printer { live: !args.json, in_line: None };
+    let status = StatusLine::new(!args.json && !args.quiet);
+    let mut printer = Printer { live: !args.json, in_line: None, status };
     while let Some(event) = run.next_event().await {
         printer.event(&event);
     }
@@ -171,14 +173,24 @@ struct Printer {
     live: bool,
     /// The stream on which a line was begun and not ended.
     in_line: Option<Stream>,
+    /// How far the run is.
+    status: StatusLine,
 }
 
 impl Printer {
     fn event(&mut self, event: &RunEvent) {
+        if let RunEvent::Log { level, data, .. } = event {
+            tracing::info!(level, data = data.get(), "a log entry of the run");
+        }
+        // In the middle of a line that the run prints, a status has no place.
+        if self.in_line.is_none() {
+            self.status.show(event);
+        }
         let RunEvent::Printed { to, bytes } = event else { return };
         if !self.live {
             return;
         }
+        self.status.clear();
         self.in_line = (bytes.last() != Some(&b'\n')).then_some(*to);
         // Whoever closed the pipe does not want the rest; the run goes on for its effects.
         let _ = match to {
@@ -187,7 +199,8 @@ impl Printer {
         };
     }
 
-    fn report(&self, report: &RunReport, quiet: bool) {
+    fn report(&mut self, report: &RunReport, quiet: bool) {
+        self.status.clear();
         // The value has a line of its own; and a terminal shows both streams in one place.
         let splits_stdout = self.in_line == Some(Stream::Stdout) && report.value.is_some();
         if splits_stdout || (self.in_line.is_some() && std::io::stdout().is_terminal()) {

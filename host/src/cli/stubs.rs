@@ -1,6 +1,9 @@
 //! `toolcell stubs`
 
-use toolcell::stubs::{Detail, server_stub};
+use toolcell::config::Profile;
+use toolcell::ids::{ToolName, UpstreamName};
+use toolcell::stubs::{Detail, offers_note, server_stub};
+use toolcell::upstream::{Access, Caller};
 
 use super::args::{Cli, StubLanguage, StubsArgs};
 use super::exit::Exit;
@@ -14,6 +17,7 @@ pub(super) async fn stubs(cli: &Cli, args: &StubsArgs) -> Result<Exit, Failure> 
     let servers = tools::chosen(host.upstreams(), &args.servers)?;
     let listing = async { Ok(tools::list(host.upstreams(), &servers).await) };
     let listed = setup::until_cancelled(listing).await?;
+    let access = host.upstreams().access(Caller::anonymous());
     let mut exit = Exit::Done;
     for (server, catalog) in listed {
         match catalog {
@@ -24,6 +28,10 @@ pub(super) async fn stubs(cli: &Cli, args: &StubsArgs) -> Result<Exit, Failure> 
             Ok(catalog) => {
                 let granted = catalog.tools.iter().filter(|tool| profile.policy.grants(&tool.name));
                 let granted: Vec<_> = granted.collect();
+                let offers =
+                    setup::until_cancelled(async { Ok(offers(&access, &server, &profile).await) });
+                let (resources, prompts) = offers.await?;
+                print!("{}", offers_note(&server, resources, prompts));
                 if granted.is_empty() {
                     continue;
                 }
@@ -35,4 +43,30 @@ pub(super) async fn stubs(cli: &Cli, args: &StubsArgs) -> Result<Exit, Failure> 
     }
     host.close().await;
     Ok(exit)
+}
+
+/// How many resources (and templates) and prompts of a server are granted. One whose lists cannot
+/// be had has none to tell of: its tools are what was asked for.
+async fn offers(access: &Access, server: &UpstreamName, profile: &Profile) -> (usize, usize) {
+    let (resources, templates, prompts) = futures::join!(
+        access.resources(server),
+        access.resource_templates(server),
+        access.prompts(server)
+    );
+    let policy = &profile.policy;
+    let resources = resources.map_or(0, |listed| {
+        let all = listed.items.iter();
+        all.filter(|it| policy.grants_resource(server.as_str(), &it.uri)).count()
+    });
+    let templates = templates.map_or(0, |listed| {
+        let all = listed.items.iter();
+        all.filter(|it| policy.may_grant_template(server.as_str(), &it.uri_template)).count()
+    });
+    let prompts = prompts.map_or(0, |listed| {
+        let all = listed.items.iter();
+        let name =
+            |name: &std::sync::Arc<str>| ToolName::new(server.clone(), std::sync::Arc::clone(name));
+        all.filter(|it| policy.grants_prompt(&name(&it.name))).count()
+    });
+    (resources + templates, prompts)
 }

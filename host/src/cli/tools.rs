@@ -79,7 +79,9 @@ fn as_text(listed: &Listed, profile: &Profile) -> String {
                 let _ = writeln!(text, "{server} ({} tools)", catalog.tools.len());
                 for tool in catalog.tools.iter() {
                     let mark = if profile.policy.grants(&tool.name) { '+' } else { '-' };
-                    let _ = writeln!(text, "  {mark} {}  {}", tool.name.tool, first_line(tool));
+                    let words = tool.description.as_deref().or(tool.title.as_deref());
+                    let words = first_line(words.unwrap_or_default());
+                    let _ = writeln!(text, "  {mark} {}  {words}", tool.name.tool);
                 }
                 for problem in &catalog.problems {
                     let _ = writeln!(text, "  ! {problem}");
@@ -93,10 +95,14 @@ fn as_text(listed: &Listed, profile: &Profile) -> String {
     text
 }
 
-fn first_line(tool: &ToolDescription) -> String {
-    let words = tool.description.as_deref().or(tool.title.as_deref()).unwrap_or_default();
-    let line = words.lines().next().unwrap_or_default();
-    let line: String = line.chars().filter(|character| !character.is_control()).collect();
+/// A stranger's text without what would move a terminal's cursor.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).collect()
+}
+
+/// The first line of a description, cut.
+pub(super) fn first_line(words: &str) -> String {
+    let line = shown(words.lines().next().unwrap_or_default());
     if line.chars().count() > SHOWN_CHARACTERS {
         let cut: String = line.chars().take(SHOWN_CHARACTERS).collect();
         return format!("{cut}...");

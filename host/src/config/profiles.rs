@@ -9,7 +9,8 @@ use super::resolved::{Profile, ProfileName};
 use super::units::format_size;
 use super::written::{WrittenConfig, WrittenConstraint, WrittenProfile, WrittenRule};
 use crate::grants::{
-    ArgumentConstraint, ArgumentPath, Condition, InvalidConstraint, Pattern, Policy, Rule, ToolGlob,
+    ArgumentConstraint, ArgumentPath, Condition, InvalidConstraint, Pattern, Policy,
+    ResourcePattern, Rule, ToolGlob,
 };
 use crate::language::Language;
 use crate::limits::Limits;
@@ -86,6 +87,8 @@ fn resolve_one(
     if written.tools.is_empty() && !findings.is_faulty(path) {
         findings.notice(path, "the profile grants no tool: write tools = [\"SERVER.*\"]");
     }
+    let prompts = self::patterns(&written.prompts, &path.key("prompts"), servers, findings);
+    let resources = resources(&written.resources, &path.key("resources"), servers, findings);
     let rules_path = path.key("rules");
     let rules = written.rules.iter().enumerate();
     let rules: Vec<Rule> = rules
@@ -107,7 +110,7 @@ fn resolve_one(
     }
     Profile {
         name: name.clone(),
-        policy: Policy::new(patterns, rules),
+        policy: Policy::new(patterns, rules).with_resources(resources).with_prompts(prompts),
         limits,
         runtimes,
         imports: written.imports.clone(),
@@ -142,12 +145,43 @@ fn patterns(
         let Some(pattern) = findings.check(&path, text.parse::<Pattern>()) else { continue };
         check_server(pattern.glob(), &path, servers, findings);
         if !pattern.includes() && nth == 0 {
-            let cause = format!("`{pattern}` stands before everything it could take back");
-            findings.problem_with(&path, cause, "move it to the end: the last match decides");
+            takes_nothing_back(&pattern, &path, findings);
         }
         patterns.push(pattern);
     }
     patterns
+}
+
+fn resources(
+    written: &[String],
+    path: &KeyPath,
+    servers: &ServerNames<'_>,
+    findings: &mut Findings<'_>,
+) -> Vec<ResourcePattern> {
+    let mut patterns = Vec::with_capacity(written.len());
+    for (nth, text) in written.iter().enumerate() {
+        let path = path.index(nth);
+        let pattern = findings.check(&path, text.parse::<ResourcePattern>());
+        let Some(pattern) = pattern else { continue };
+        // A pattern of servers is one of tools too.
+        if let Ok(glob) = pattern.server().parse() {
+            check_server(&glob, &path, servers, findings);
+        }
+        if !pattern.includes() && nth == 0 {
+            takes_nothing_back(&pattern, &path, findings);
+        }
+        patterns.push(pattern);
+    }
+    patterns
+}
+
+fn takes_nothing_back(
+    pattern: &impl std::fmt::Display,
+    path: &KeyPath,
+    findings: &mut Findings<'_>,
+) {
+    let cause = format!("`{pattern}` stands before everything it could take back");
+    findings.problem_with(path, cause, "move it to the end: the last match decides");
 }
 
 /// A pattern that can match no server is a slip of the pen, and a dangerous one behind a `!`.

@@ -372,6 +372,8 @@ fn profile(profile: &Profile) -> Map<String, Value> {
     let Profile { name: _, policy, limits: own, runtimes, imports, all_granted_by_default: _ } =
         profile;
     let tools: Vec<String> = policy.patterns().iter().map(ToString::to_string).collect();
+    let resources: Vec<String> = policy.resources().iter().map(ToString::to_string).collect();
+    let prompts: Vec<String> = policy.prompts().iter().map(ToString::to_string).collect();
     let runtimes: Vec<&str> = runtimes.iter().map(|language| language.name()).collect();
     let rules = policy.rules().iter().map(|rule| {
         let args = rule.constraints.iter().map(|constraint| constraint.path().to_string());
@@ -384,6 +386,8 @@ fn profile(profile: &Profile) -> Map<String, Value> {
     let rules: Vec<Value> = rules.collect();
     Table::default()
         .with("tools", tools)
+        .with("resources", resources)
+        .with("prompts", prompts)
         .with("runtimes", runtimes)
         .with_some("imports", imports.clone())
         .with_some("rules", (!rules.is_empty()).then_some(rules))

@@ -32,6 +32,15 @@ pub enum InvalidPattern {
         /// The first character that does not fit.
         character: char,
     },
+    /// No server or no URI is written.
+    #[error("write `server:URI`, with * for any characters; `server:*` means all its resources")]
+    EmptyResource,
+    /// A character that no URI has.
+    #[error("{character:?} cannot stand in a URI: write it percent-encoded")]
+    UriCharacter {
+        /// The first of them.
+        character: char,
+    },
     /// `!` where only an inclusion has a meaning.
     #[error("`!` has no meaning here: write the tools that are meant")]
     Exclusion,

@@ -6,6 +6,8 @@
 //!   invisible: it is neither listed nor callable.
 //! * its **rules** say with which arguments a granted tool may be called ([`Policy::decide`]).
 //!
+//! Resources and prompts have patterns of their own, and no rules.
+//!
 //! Nothing in here can widen a policy, and nothing that a guest or an upstream says reaches one.
 
 mod constraint;
@@ -14,6 +16,7 @@ mod error;
 mod nearest;
 mod pattern;
 mod policy;
+mod resource;
 
 pub use constraint::{ArgumentConstraint, ArgumentPath, Condition};
 pub use decision::Decision;
@@ -21,3 +24,4 @@ pub use error::{InvalidConstraint, InvalidPattern};
 pub use nearest::nearest;
 pub use pattern::{Pattern, ToolGlob};
 pub use policy::{Effect, Policy, Rule};
+pub use resource::ResourcePattern;

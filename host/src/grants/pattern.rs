@@ -85,10 +85,7 @@ impl FromStr for ToolGlob {
         if tool.is_empty() {
             return Err(InvalidPattern::NoTool);
         }
-        let fits_server = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '*');
-        if let Some(character) = server.chars().find(|c| !fits_server(*c)) {
-            return Err(InvalidPattern::ServerCharacter { character });
-        }
+        check_server(server)?;
         // A tool's name may hold a space inside; at its edges it is a slip of the pen.
         let edge = tool.chars().next().into_iter().chain(tool.chars().next_back());
         let slip = edge.filter(|c| c.is_whitespace());
@@ -147,9 +144,18 @@ impl fmt::Display for Pattern {
     }
 }
 
+/// Whether a text can stand for servers' names.
+pub(super) fn check_server(text: &str) -> Result<(), InvalidPattern> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '*');
+    match text.chars().find(|c| !fits(*c)) {
+        Some(character) => Err(InvalidPattern::ServerCharacter { character }),
+        None => Ok(()),
+    }
+}
+
 /// Compares a text with a pattern in which `*` stands for any bytes. Takes at most
 /// `pattern.len() * text.len()` steps: only the last star is ever tried again.
-fn wildcard(pattern: &str, text: &str) -> bool {
+pub(super) fn wildcard(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     // After the last star: where the pattern goes on, and the text position tried for it.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::constraint::{ArgumentConstraint, Voice};
 use super::decision::Decision;
 use super::pattern::{Pattern, ToolGlob};
+use super::resource::{self, ResourcePattern};
 use crate::ids::ToolName;
 
 /// What a rule does with a call that it applies to.
@@ -60,6 +61,8 @@ pub struct Rule {
 pub struct Policy {
     patterns: Vec<Pattern>,
     rules: Vec<Rule>,
+    resources: Vec<ResourcePattern>,
+    prompts: Vec<Pattern>,
 }
 
 impl Policy {
@@ -68,17 +71,40 @@ impl Policy {
 
     /// A policy of patterns and rules, each in the order in which they are tried.
     pub fn new(patterns: Vec<Pattern>, rules: Vec<Rule>) -> Self {
-        Self { patterns, rules }
+        Self { patterns, rules, resources: Vec::new(), prompts: Vec::new() }
     }
 
-    /// Grants every tool, with any arguments.
+    /// Grants every tool, with any arguments, every resource and every prompt.
     pub fn everything() -> Self {
-        Self::new(vec![Pattern::Include(ToolGlob::everything())], Vec::new())
+        let all = || vec![Pattern::Include(ToolGlob::everything())];
+        Self::new(all(), Vec::new())
+            .with_resources(vec![ResourcePattern::everything()])
+            .with_prompts(all())
+    }
+
+    /// The same with these patterns of resources, in the order in which they are tried.
+    pub fn with_resources(self, resources: Vec<ResourcePattern>) -> Self {
+        Self { resources, ..self }
+    }
+
+    /// The same with these patterns of prompts, which look like those of tools.
+    pub fn with_prompts(self, prompts: Vec<Pattern>) -> Self {
+        Self { prompts, ..self }
     }
 
     /// The patterns, in the order in which they are tried.
     pub fn patterns(&self) -> &[Pattern] {
         &self.patterns
+    }
+
+    /// The patterns of resources, in the order in which they are tried.
+    pub fn resources(&self) -> &[ResourcePattern] {
+        &self.resources
+    }
+
+    /// The patterns of prompts, in the order in which they are tried.
+    pub fn prompts(&self) -> &[Pattern] {
+        &self.prompts
     }
 
     /// The rules, in the order in which they are tried.
@@ -99,30 +125,46 @@ impl Policy {
     /// Forgets what is granted, and keeps the rules.
     pub fn clear_grants(&mut self) {
         self.patterns.clear();
+        self.resources.clear();
+        self.prompts.clear();
+    }
+
+    /// Whether a resource can be read.
+    pub fn grants_resource(&self, server: &str, uri: &str) -> bool {
+        resource::grants(&self.resources, server, uri)
+    }
+
+    /// Whether any resource of a server can be read.
+    pub fn may_grant_resources(&self, server: &str) -> bool {
+        resource::may_grant_server(&self.resources, server)
+    }
+
+    /// Whether a resource that a template makes can be read.
+    pub fn may_grant_template(&self, server: &str, uri_template: &str) -> bool {
+        let start = uri_template.split('{').next().unwrap_or_default();
+        resource::may_grant_from(&self.resources, server, start)
+    }
+
+    /// Whether a prompt can be seen and used.
+    pub fn grants_prompt(&self, name: &ToolName) -> bool {
+        last_match(&self.prompts, name)
+    }
+
+    /// Whether any prompt of a server can be.
+    pub fn may_grant_prompts(&self, server: &str) -> bool {
+        may_match_server(&self.prompts, server)
     }
 
     /// Whether a tool is visible and, as far as its name goes, callable: the last pattern that
     /// matches it includes it.
     pub fn grants(&self, name: &ToolName) -> bool {
-        let last = self.patterns.iter().rev().find(|pattern| pattern.glob().matches(name));
-        last.is_some_and(Pattern::includes)
+        last_match(&self.patterns, name)
     }
 
     /// Whether any tool of a server can be visible, as far as can be told without its tools'
     /// names: `false` means that the server need not be connected.
     pub fn may_grant_server(&self, server: &str) -> bool {
-        for pattern in self.patterns.iter().rev() {
-            if !pattern.glob().matches_server(server) {
-                continue;
-            }
-            if pattern.includes() {
-                return true;
-            }
-            if pattern.glob().tool() == "*" {
-                return false;
-            }
-        }
-        false
+        may_match_server(&self.patterns, server)
     }
 
     /// Decides a call.
@@ -182,6 +224,28 @@ impl Policy {
         let reason = format!("these arguments are not allowed ({})", complaints.join("; or "));
         Decision::Deny { reason }
     }
+}
+
+/// Whether the last of the patterns that matches a name includes it.
+fn last_match(patterns: &[Pattern], name: &ToolName) -> bool {
+    let last = patterns.iter().rev().find(|pattern| pattern.glob().matches(name));
+    last.is_some_and(Pattern::includes)
+}
+
+/// Whether a name of a server can be included, as far as can be told without it.
+fn may_match_server(patterns: &[Pattern], server: &str) -> bool {
+    for pattern in patterns.iter().rev() {
+        if !pattern.glob().matches_server(server) {
+            continue;
+        }
+        if pattern.includes() {
+            return true;
+        }
+        if pattern.glob().tool() == "*" {
+            return false;
+        }
+    }
+    false
 }
 
 /// What a rule that denies or asks makes of a call that it applies to.

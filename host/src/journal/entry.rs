@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::ids::CallId;
-use crate::tool::CallAnswer;
+use crate::tool::{CallAnswer, CallMethod};
 
 /// One line: when, and what. The time is for people; nothing is decided by it.
 #[derive(Clone, Debug)]
@@ -37,7 +37,9 @@ pub enum EntryKind {
     Requested {
         /// The call's number.
         call: CallId,
-        /// The tool, `server.tool`.
+        /// What kind of call it is.
+        method: CallMethod,
+        /// The tool, `server.tool`; or `server:URI`, or `server.prompt`.
         tool: String,
         /// The arguments as JSON.
         arguments: Arc<str>,

@@ -40,7 +40,7 @@ pub(super) fn for_limit(kind: LimitKind) -> &'static str {
 }
 
 pub(super) fn for_call(kind: &str, tool: &str) -> Option<String> {
-    let server = tool.split('.').next().unwrap_or(tool);
+    let server = tool.split(['.', ':']).next().unwrap_or(tool);
     let hint = match kind {
         "unavailable" => format!(
             "the server `{server}` cannot be used, whatever the arguments; `toolcell check {server}` \

@@ -3,6 +3,7 @@
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 
+use serde_json::value::to_raw_value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -43,6 +44,14 @@ pub enum StartError {
     SourceTooLarge {
         /// The script's name.
         name: String,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        limit: usize,
+    },
+    /// What is to go along with its requests is too long.
+    #[error("the script's meta is {bytes} bytes of JSON and may be {limit}")]
+    MetaTooLarge {
         /// How long it is.
         bytes: usize,
         /// How long it may be.
@@ -114,6 +123,11 @@ pub(crate) fn start(parts: Parts, profile: &Profile, script: Script) -> Result<R
         let limit = Script::MAX_SOURCE_BYTES;
         return Err(StartError::SourceTooLarge { name: script.name, bytes, limit });
     }
+    let bytes = script.meta.as_ref().and_then(|meta| serde_json::to_vec(meta).ok());
+    let (bytes, limit) = (bytes.map_or(0, |json| json.len()), Script::MAX_META_BYTES);
+    if bytes > limit {
+        return Err(StartError::MetaTooLarge { bytes, limit });
+    }
     if !profile.runtimes.contains(&script.language) {
         return Err(StartError::RuntimeNotAllowed {
             profile: profile.name.to_string(),
@@ -147,6 +161,7 @@ async fn drive(
     let repeatable = script.seed.is_some();
     let seed = script.seed.unwrap_or_else(random_seed);
     let replayable = script.directories.is_empty();
+    let meta = script.meta.and_then(|meta| to_raw_value(&meta).ok());
     let input = script.input.map(|input| input.to_string());
     let (calls, log) = parts.broker.open(RunContext {
         id: id.clone(),
@@ -154,6 +169,7 @@ async fn drive(
         limits: limits.clone(),
         caller: script.caller,
         handler: script.client_handler,
+        meta,
         events: Some(events.clone()),
     });
     log.journal(EntryKind::Started {

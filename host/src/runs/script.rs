@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use crate::language::Language;
 use crate::limits::Limits;
 use crate::sandbox::GuestDirectory;
@@ -14,13 +16,14 @@ pub struct Script {
     pub(super) language: Language,
     pub(super) name: String,
     pub(super) source: String,
-    pub(super) input: Option<serde_json::Value>,
+    pub(super) input: Option<Value>,
     pub(super) seed: Option<u64>,
     pub(super) profile: Option<String>,
     pub(super) limits: Option<Limits>,
     pub(super) directories: Vec<GuestDirectory>,
     pub(super) caller: Caller,
     pub(super) client_handler: Option<Arc<dyn ClientHandler>>,
+    pub(super) meta: Option<Map<String, Value>>,
 }
 
 impl fmt::Debug for Script {
@@ -38,6 +41,9 @@ impl Script {
     /// Bytes of source text that are accepted.
     pub const MAX_SOURCE_BYTES: usize = 4 << 20;
 
+    /// Bytes of JSON that are accepted for [`Script::meta`].
+    pub const MAX_META_BYTES: usize = 16 << 10;
+
     /// Python source.
     pub fn python(source: impl Into<String>) -> Self {
         Self {
@@ -51,6 +57,7 @@ impl Script {
             directories: Vec::new(),
             caller: Caller::anonymous(),
             client_handler: None,
+            meta: None,
         }
     }
 
@@ -65,6 +72,13 @@ impl Script {
     /// told at their handshake what the host's own one can answer, and ask no more than that.
     pub fn client_handler(mut self, handler: Arc<dyn ClientHandler>) -> Self {
         self.client_handler = Some(handler);
+        self
+    }
+
+    /// Members of the `_meta` of every request that this run makes: trace context (`traceparent`) and
+    /// whatever else servers understand. What the protocol itself puts there wins.
+    pub fn meta(mut self, meta: Map<String, Value>) -> Self {
+        self.meta = Some(meta);
         self
     }
 
@@ -85,7 +99,7 @@ impl Script {
     }
 
     /// What the script gets as `inputs`, and as text from `input()` and `sys.stdin`.
-    pub fn input(mut self, input: serde_json::Value) -> Self {
+    pub fn input(mut self, input: Value) -> Self {
         self.input = Some(input);
         self
     }

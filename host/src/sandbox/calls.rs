@@ -6,14 +6,18 @@ use async_trait::async_trait;
 
 use crate::ids::CallId;
 use crate::limits::{LimitKind, LimitReached};
-use crate::tool::{CallAnswer, CallError, ToolDescription};
+use crate::offers::{Prompt, Resource, ResourceTemplate};
+use crate::tool::{CallAnswer, CallError, CallMethod, ToolDescription};
 
 /// What a guest asks for.
 #[derive(Clone, Debug)]
 pub struct CallRequest {
-    /// The tool's full name, as the guest wrote it (cut at 512 characters).
+    /// What kind of call it is.
+    pub method: CallMethod,
+    /// The full name of the tool or prompt, as the guest wrote it (cut at 512 characters); for a
+    /// read, the server's name.
     pub name: String,
-    /// The arguments as JSON text; empty if they are longer than the run's limit.
+    /// The arguments as JSON text, or the URI; empty if they are longer than the run's limit.
     pub arguments: String,
     /// How long the arguments are.
     pub argument_bytes: u64,
@@ -31,6 +35,31 @@ pub trait RunCalls: Send + 'static {
 
     /// The names, without the server's, of the tools granted on one server.
     async fn names(&mut self, server: &str) -> Result<Vec<String>, CallError>;
+
+    /// The servers of which resources may be granted, in the operator's order.
+    fn resource_servers(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The granted resources that one server lists.
+    async fn resources(&mut self, server: &str) -> Result<Vec<Resource>, CallError> {
+        Err(nothing_of(server))
+    }
+
+    /// The templates that one server lists, of which some resource may be granted.
+    async fn templates(&mut self, server: &str) -> Result<Vec<ResourceTemplate>, CallError> {
+        Err(nothing_of(server))
+    }
+
+    /// The servers of which prompts may be granted, in the operator's order.
+    fn prompt_servers(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The prompts granted on one server.
+    async fn prompts(&mut self, server: &str) -> Result<Vec<Prompt>, CallError> {
+        Err(nothing_of(server))
+    }
 
     /// One granted tool in full.
     async fn describe(&mut self, name: &str) -> Result<ToolDescription, CallError>;
@@ -55,6 +84,10 @@ pub trait RunCalls: Send + 'static {
 
     /// How many calls were started.
     fn count(&self) -> u64;
+}
+
+fn nothing_of(server: &str) -> CallError {
+    CallError::UnknownTool(format!("nothing of a server `{server}` is granted to this run"))
 }
 
 /// A world without tools, for sandboxes that wait for their run.

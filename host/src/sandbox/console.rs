@@ -50,6 +50,19 @@ impl Console {
         Ok(self.live.clone())
     }
 
+    /// Counts bytes of which nothing is kept. The returned sender is as in [`Console::write`].
+    ///
+    /// # Errors
+    /// As [`Console::write`].
+    pub(super) fn charge(
+        &mut self,
+        bytes: u64,
+    ) -> Result<Option<mpsc::Sender<RunEvent>>, LimitReached> {
+        self.allow(bytes)?;
+        self.written += bytes;
+        Ok(self.live.clone())
+    }
+
     /// Whether so many bytes may be written now.
     ///
     /// # Errors

@@ -11,4 +11,4 @@ mod module;
 mod schema;
 mod text;
 
-pub use module::{Collision, Detail, ServerStub, server_stub, tool_stub};
+pub use module::{Collision, Detail, ServerStub, offers_note, server_stub, tool_stub};

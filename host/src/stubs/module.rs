@@ -133,6 +133,24 @@ pub fn tool_stub(tool: &ToolDescription, detail: Detail) -> String {
     Function::new(tool, &mut Scope::new([name]), &mut Vec::new()).render(detail)
 }
 
+/// The lines that tell of what else a server offers to a script: nothing if there is nothing.
+pub fn offers_note(server: &UpstreamName, resources: usize, prompts: usize) -> String {
+    let mut note = String::new();
+    if resources > 0 {
+        note.push_str(&format!(
+            "# It has resources: `import resources`, `resources.list(\"{server}\")`, \
+             `resources.templates(\"{server}\")`, `resources.read(\"{server}\", uri)`.\n"
+        ));
+    }
+    if prompts > 0 {
+        note.push_str(&format!(
+            "# It has prompts: `import prompts`, `prompts.list(\"{server}\")`, \
+             `prompts.get(\"{server}\", name, argument=…)`.\n"
+        ));
+    }
+    note
+}
+
 fn header(server: &UpstreamName, module: &str, count: usize) -> String {
     let tools = if count == 1 { "tool" } else { "tools" };
     format!(

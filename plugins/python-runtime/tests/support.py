@@ -15,8 +15,10 @@ _HERE = Path(__file__).parent
 sys.path[:0] = [str(_HERE / "bindings"), str(_HERE.parent / "src")]
 
 from componentize_py_types import Err, Ok  # noqa: E402
-from toolcell_runtime import calls, host, imports, loop, program, tools  # noqa: E402
+from toolcell_runtime import calls, host, imports, loop, offers, program, tools  # noqa: E402
 from wit_world.exports.script import Program  # noqa: E402
+from wit_world.imports import prompts as wit_prompts  # noqa: E402
+from wit_world.imports import resources as wit_resources  # noqa: E402
 from wit_world.imports import tools as wit  # noqa: E402
 
 calls.install()
@@ -103,6 +105,46 @@ class FakeHost:
             completions.append(wit.Completion(call_id, self._answer(name, arguments)))
         return completions
 
+    def read(self, server: str, uri: str) -> wit.Output:
+        return self.call("resources.read", json.dumps({"server": server, "uri": uri}))
+
+    def start_read(self, server: str, uri: str) -> int:
+        return self.start("resources.read", json.dumps({"server": server, "uri": uri}))
+
+    def get(self, name: str, arguments: str) -> wit.Output:
+        return self.call("prompts.get", json.dumps({"name": name, "arguments": json.loads(arguments)}))
+
+    def start_get(self, name: str, arguments: str) -> int:
+        return self.start("prompts.get", json.dumps({"name": name, "arguments": json.loads(arguments)}))
+
+    def resource_servers(self) -> list[str]:
+        return ["docs"]
+
+    def prompt_servers(self) -> list[str]:
+        return ["docs"]
+
+    def resources(self, server: str) -> list[wit_resources.Resource]:
+        self._granted(server)
+        return [wit_resources.Resource("a://b", "b", None, "The letter.", "text/plain", 3)]
+
+    def templates(self, server: str) -> list[wit_resources.Template]:
+        self._granted(server)
+        return [wit_resources.Template("a://{x}", "x", None, None, None)]
+
+    def prompts(self, server: str) -> list[wit_prompts.Prompt]:
+        self._granted(server)
+        return [wit_prompts.Prompt("ask", None, None, [wit_prompts.Argument("who", None, True)])]
+
+    def _granted(self, server: str) -> None:
+        if server != "docs":
+            raise Err(wit.CallError_UnknownTool(f"nothing of a server `{server}` is granted to this run"))
+
+    def progress(self, progress: float, total: float | None, message: str | None) -> None:
+        self.events.append(f"progress {progress} {total} {message}")
+
+    def log(self, level, message: str) -> None:
+        self.events.append(f"log {level.name} {message}")
+
     def cancel(self, call_id: int) -> None:
         self.cancelled.append(call_id)
         self._out.pop(call_id, None)
@@ -163,12 +205,12 @@ def run(
     fake = FakeHost(servers or {})
     kept = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr", "argv")}
     kept_main, kept_clock = sys.modules["__main__"], time.monotonic
-    functions = ("servers", "names", "describe", "call", "start", "wait", "cancel", "write")
     try:
         tools.install()
+        offers.install()
         program.reset()
         time.monotonic = lambda: fake.now
-        with host.replaced(**{function: getattr(fake, function) for function in functions}):
+        with host.replaced(**{function: getattr(fake, function) for function in host._REPLACEABLE}):
             given = None if inputs is None else json.dumps(inputs)
             # Caught inside: `Err` is frozen, and a context manager would assign to its traceback.
             try:

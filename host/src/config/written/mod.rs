@@ -78,6 +78,12 @@ pub struct WrittenProfile {
     /// Patterns of the tools that are granted (`server.tool`, with `*`), or with `!` taken back.
     #[schemars(example = json!(["search.*", "files.read_*", "!search.delete_*"]))]
     pub tools: Vec<String>,
+    /// Patterns of the resources that are granted (`server:URI`, with `*`), or with `!` taken back.
+    #[schemars(example = json!(["docs:*", "files:file:///pub/*"]))]
+    pub resources: Vec<String>,
+    /// Patterns of the prompts that are granted (`server.prompt`, with `*`), or with `!` taken back.
+    #[schemars(example = json!(["docs.*"]))]
+    pub prompts: Vec<String>,
     /// The languages in which code may be written; all if left out.
     #[schemars(example = json!(["python"]))]
     pub runtimes: Option<Vec<Language>>,

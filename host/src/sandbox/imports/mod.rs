@@ -3,6 +3,9 @@
 
 mod clocks;
 mod console;
+mod events;
+mod prompts;
+mod resources;
 pub(super) mod stdio;
 mod tools;
 
@@ -22,5 +25,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     clocks::add_to_linker(linker)?;
     linker.allow_shadowing(false);
     console::add_to_linker(linker)?;
-    tools::add_to_linker(linker)
+    tools::add_to_linker(linker)?;
+    resources::add_to_linker(linker)?;
+    prompts::add_to_linker(linker)?;
+    events::add_to_linker(linker)
 }

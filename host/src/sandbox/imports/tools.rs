@@ -12,7 +12,7 @@ use crate::ids::CallId;
 use crate::sandbox::CallRequest;
 use crate::sandbox::bindings::toolcell::guest::tools as wit;
 use crate::sandbox::state::{GuestState, fuel_used};
-use crate::tool::{CallAnswer, CallError, ContentBlock, ToolDescription, ToolOutput};
+use crate::tool::{CallAnswer, CallError, CallMethod, ContentBlock, ToolDescription, ToolOutput};
 
 const INTERFACE: &str = "toolcell:guest/tools@0.1.0";
 
@@ -44,7 +44,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
         "call",
         |mut store: Store<'_>, (name, arguments): (WasmStr, WasmStr)| {
             Box::new(async move {
-                let request = request(&store, &name, &arguments)?;
+                let request = request(&store, CallMethod::Tool, &name, &arguments)?;
                 let answer = store.data_mut().calls.call(request).await;
                 completed(&store);
                 Ok((lower(answer),))
@@ -52,7 +52,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
         },
     )?;
     tools.func_wrap("start", |mut store: Store<'_>, (name, arguments): (WasmStr, WasmStr)| {
-        let request = request(&store, &name, &arguments)?;
+        let request = request(&store, CallMethod::Tool, &name, &arguments)?;
         Ok((store.data_mut().calls.start(request)?.0,))
     })?;
     tools.func_wrap_async("wait", |mut store: Store<'_>, (timeout,): (Option<u64>,)| {
@@ -76,8 +76,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
 
 /// Copies what the guest asks for, but only as much as the broker will look at: the guest chooses
 /// these lengths.
-fn request(
+pub(super) fn request(
     store: &Store<'_>,
+    method: CallMethod,
     tool: &WasmStr,
     arguments: &WasmStr,
 ) -> wasmtime::Result<CallRequest> {
@@ -85,6 +86,7 @@ fn request(
     let argument_bytes = arguments.len() as u64;
     let wanted = argument_bytes <= store.data().argument_bytes;
     Ok(CallRequest {
+        method,
         name: name(&tool),
         arguments: if wanted { arguments.into_owned() } else { String::new() },
         argument_bytes,
@@ -92,11 +94,11 @@ fn request(
 }
 
 /// As much of a name as is looked at and quoted.
-fn name(text: &str) -> String {
+pub(super) fn name(text: &str) -> String {
     text.chars().take(MAX_NAME_CHARACTERS).collect()
 }
 
-fn completed(store: &Store<'_>) {
+pub(super) fn completed(store: &Store<'_>) {
     store.data().clock.completed_wait(fuel_used(store));
 }
 
@@ -104,7 +106,7 @@ fn completion((id, answer): (CallId, CallAnswer)) -> wit::Completion {
     wit::Completion { id: id.0, answer: lower(answer) }
 }
 
-fn lower(answer: CallAnswer) -> Result<wit::Output, wit::CallError> {
+pub(super) fn lower(answer: CallAnswer) -> Result<wit::Output, wit::CallError> {
     answer.map(wit::Output::from).map_err(wit::CallError::from)
 }
 

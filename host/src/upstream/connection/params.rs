@@ -33,7 +33,12 @@ pub(super) struct Meta<'a> {
     /// In the modern era.
     pub(super) protocol: Option<&'a RequestMeta>,
     pub(super) progress_token: Option<u64>,
+    /// Modern servers write log entries only for those who ask; whoever listens asks, unless the
+    /// caller's members say what they want.
+    pub(super) wants_log: bool,
 }
+
+const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
 impl Meta<'_> {
     fn is_empty(&self) -> bool {
@@ -75,6 +80,9 @@ impl Serialize for Meta<'_> {
             map.serialize_entry(name, value)?;
         }
         if let Some(protocol) = self.protocol {
+            if self.wants_log && !members.contains_key(LOG_LEVEL) {
+                map.serialize_entry(LOG_LEVEL, "info")?;
+            }
             protocol.serialize_members(&mut map)?;
         }
         if let Some(token) = self.progress_token {
@@ -102,7 +110,12 @@ mod tests {
         let params = Params {
             own: &[("name", &name), ("arguments", &arguments)],
             round: None,
-            meta: Meta { caller: Some(&caller), protocol: None, progress_token: Some(7) },
+            meta: Meta {
+                caller: Some(&caller),
+                protocol: None,
+                progress_token: Some(7),
+                wants_log: true,
+            },
         };
         assert_eq!(
             serde_json::to_string(&params).unwrap(),
@@ -119,7 +132,7 @@ mod tests {
         let params = Params {
             own: &[],
             round: Some(&round),
-            meta: Meta { caller: None, protocol: None, progress_token: None },
+            meta: Meta { caller: None, protocol: None, progress_token: None, wants_log: false },
         };
         assert_eq!(
             serde_json::to_value(&params).unwrap(),

@@ -228,7 +228,9 @@ impl Remote {
     ) -> Result<Json, Waited> {
         let token = (patience.phase == Phase::Call).then_some(watch.token);
         let caller = watch.context().meta.as_deref();
-        let meta = Meta { caller, protocol: self.meta.as_ref(), progress_token: token };
+        let protocol = self.meta.as_ref();
+        let wants_log = watch.context().events.is_some();
+        let meta = Meta { caller, protocol, progress_token: token, wants_log };
         let params = to_raw_value(&Params { own: ask.own, round, meta }).map_err(|error| {
             Waited::Failed(TransportError::Answer(AnswerFault::Malformed(error.to_string())))
         })?;

@@ -21,7 +21,7 @@ pub struct ResourceUpdates {
     uri: String,
     updated: mpsc::Receiver<String>,
     connection: Option<Used>,
-    _listening: Option<AbortOnDropHandle<()>>,
+    listening: Option<AbortOnDropHandle<()>>,
 }
 
 impl ResourceUpdates {
@@ -32,25 +32,24 @@ impl ResourceUpdates {
     ) -> Result<Self, Fault> {
         let (to, updated) = mpsc::channel(QUEUE);
         let listening = connection.get().updates(uri, to, patience).await?;
-        Ok(Self {
-            uri: uri.to_owned(),
-            updated,
-            connection: Some(connection),
-            _listening: listening,
-        })
+        Ok(Self { uri: uri.to_owned(), updated, connection: Some(connection), listening })
+    }
+
+    /// Whether nothing more can come.
+    fn is_over(&self) -> bool {
+        let lost = self.connection.as_ref().is_none_or(|used| used.get().is_lost());
+        lost || self.listening.as_ref().is_some_and(AbortOnDropHandle::is_finished)
     }
 
     /// The URI of what changed: the resource's, or that of a part of it. Nothing once the connection
-    /// is gone; then the resource may have changed unseen, and can be listened to anew.
+    /// is gone, or the server does not tell; then the resource may have changed unseen, and can be listened to anew.
     ///
     /// Cancel-safe.
     pub async fn next(&mut self) -> Option<String> {
         loop {
             match tokio::time::timeout(LOOK, self.updated.recv()).await {
                 Ok(uri) => return uri,
-                Err(_) if self.connection.as_ref().is_none_or(|used| used.get().is_lost()) => {
-                    return None;
-                }
+                Err(_) if self.is_over() => return None,
                 Err(_) => {}
             }
         }

@@ -9,6 +9,7 @@ import asyncio
 import math
 import operator
 import time
+from collections.abc import Callable
 
 from componentize_py_types import Result
 
@@ -23,9 +24,14 @@ under_way: dict[int, asyncio.Future[Result]] = {}
 
 def start(name: str, arguments: str) -> tuple[int, asyncio.Future[Result]]:
     """Starts a call of the running event loop. The future is given the `result` as it came."""
+    return watch(host.start, name, arguments)
+
+
+def watch(begin: Callable[[str, str], int], first: str, second: str) -> tuple[int, asyncio.Future[Result]]:
+    """The same for whatever starts a call: reads and prompts complete where calls of tools do."""
     future = asyncio.get_running_loop().create_future()
     console.flush()
-    call_id = host.start(name, arguments)
+    call_id = begin(first, second)
     under_way[call_id] = future
     return call_id, future
 

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from wit_world.imports import console as _console
+from wit_world.imports import events as _events
+from wit_world.imports import prompts as _prompts
+from wit_world.imports import resources as _resources
 from wit_world.imports import tools as _tools
 
 servers = _tools.servers
@@ -19,11 +22,26 @@ start = _tools.start
 wait = _tools.wait
 cancel = _tools.cancel
 write = _console.write
+resource_servers = _resources.servers
+resources = _resources.listed
+templates = _resources.templates
+read = _resources.read
+start_read = _resources.start
+prompt_servers = _prompts.servers
+prompts = _prompts.listed
+get = _prompts.get
+start_get = _prompts.start
+progress = _events.progress
+log = _events.log
 
 STDOUT = _console.Stream.STDOUT
 STDERR = _console.Stream.STDERR
 
-_REPLACEABLE = ("servers", "names", "describe", "call", "start", "wait", "cancel", "write")
+_REPLACEABLE = (
+    *("servers", "names", "describe", "call", "start", "wait", "cancel", "write"),
+    *("resource_servers", "resources", "templates", "read", "start_read"),
+    *("prompt_servers", "prompts", "get", "start_get", "progress", "log"),
+)
 
 
 @contextmanager

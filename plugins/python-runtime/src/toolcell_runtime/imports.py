@@ -6,7 +6,7 @@ do is bounded by the component's imports, not by Python's.
 
 import builtins
 
-_ALWAYS = frozenset({"tools", "__future__"})
+_ALWAYS = frozenset({"tools", "resources", "prompts", "events", "__future__"})
 _import = builtins.__import__
 
 

@@ -19,7 +19,7 @@ from componentize_py_types import Err, Ok
 from wit_world.exports.script import Program
 from wit_world.imports import tools as wit
 
-from . import calls, console, host, loop, program, randomness, tools
+from . import calls, console, host, loop, offers, program, randomness, tools
 
 # Packages that are no use in a sandbox, and modules that do something when they are imported.
 _LEFT_OUT = {
@@ -61,6 +61,7 @@ def prepare() -> None:
     _keep_time_zones()
     loop.install()
     tools.install()
+    offers.install()
     # CPython refuses to print long integers because printing is quadratic; here compute is limited anyway.
     sys.set_int_max_str_digits(0)
     if not hasattr(builtins, "exit"):
@@ -127,6 +128,8 @@ _SNIPPETS = (
     "tools['demo']['search'](query='a')",
     "import asyncio\nawait asyncio.gather(*(aio.demo.search(query=q) for q in 'ab'))",
     "tools.demo.fail()",
+    "import resources, prompts, events\nevents.progress(1, 2, 'half')\nevents.log('info', 'x')\n"
+    "resources.read('demo', 'a://b'), prompts.get('demo', 'p', a='b')",
     "tools.demo.broken(1)",
 )
 _ROUNDS = 12  # Enough for the interpreter to specialise the bytecode that every run passes.
@@ -167,6 +170,12 @@ def warm_up(run: Callable[[Program], str | None]) -> None:
         wait=wait,
         cancel=lambda call_id: None,
         write=lambda to, data: None,
+        read=lambda server, uri: wit.Output([], '{"contents":[{"uri":"a://b","text":"x"}]}', False),
+        get=lambda name, text: wit.Output(
+            [], '{"messages":[{"role":"user","content":{"type":"text","text":"x"}}]}', False
+        ),
+        progress=lambda progress, total, message: None,
+        log=lambda level, message: None,
     ):
         for _ in range(_ROUNDS):
             for snippet in _SNIPPETS:
@@ -186,6 +195,7 @@ def seal() -> None:
     randomness.forget()
     console.attach(None)
     tools.install()
+    offers.install()
     program.reset()
     linecache.clearcache()
     warnings.resetwarnings()
