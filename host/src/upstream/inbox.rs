@@ -179,11 +179,6 @@ impl Inbox {
         *self.changes.borrow()
     }
 
-    /// Told of each change.
-    pub(super) fn subscribe(&self) -> watch::Receiver<Changes> {
-        self.changes.subscribe()
-    }
-
     /// Tells of changes of one resource until the other end is dropped.
     pub(super) fn tell_updates_to(&self, uri: &str, to: mpsc::Sender<String>) {
         let mut listeners = self.listeners();

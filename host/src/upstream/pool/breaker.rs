@@ -83,11 +83,6 @@ impl Record {
             open.trial = false;
         }
     }
-
-    /// Whether nothing is held against it.
-    pub(super) fn is_clean(&self) -> bool {
-        self.failures == 0
-    }
 }
 
 #[cfg(test)]
@@ -120,7 +115,6 @@ mod tests {
         assert!(record.admit(now + Duration::from_secs(5)).is_err(), "only one trial at a time");
         record.succeed();
         assert_eq!(record.admit(now), Ok(()));
-        assert!(record.is_clean());
     }
 
     #[test]

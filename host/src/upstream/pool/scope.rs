@@ -9,11 +9,14 @@ use super::server::Server;
 use crate::ids::UpstreamName;
 use crate::upstream::caller::Caller;
 
+/// A connection of one user's own, and the server that closes it.
+type Owned = (Arc<Link>, Weak<Server>);
+
 /// One user of the pool.
 pub(super) struct Scope {
     pub(super) caller: Caller,
     /// The connections of `on-demand` servers, and the servers that close them.
-    own: Mutex<HashMap<UpstreamName, (Arc<Link>, Weak<Server>)>>,
+    own: Mutex<HashMap<UpstreamName, Owned>>,
 }
 
 impl Scope {

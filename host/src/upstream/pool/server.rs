@@ -202,7 +202,8 @@ impl Server {
     fn may_come(&self, phase: Phase, cause: &Cause) -> bool {
         // A program that started and then failed would do so again.
         let starts = matches!(self.settings.transport, TransportSettings::Stdio { .. });
-        !cause.is_permanent() && !(starts && phase == Phase::Handshake)
+        let fails_alike = starts && phase == Phase::Handshake;
+        !cause.is_permanent() && !fails_alike
     }
 
     /// Does something until it succeeds, or must not or cannot be tried again.
