@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rmcp::ServiceExt as _;
-use rmcp::model::{CallToolRequestParams, ClientInfo, ProtocolVersion};
+use rmcp::model::{CallToolRequestParams, ClientConfig, ProtocolVersion};
 use rmcp::service::{Peer, RoleClient, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
@@ -127,10 +127,10 @@ async fn call_proxied(host: &Host, server: &str, tool: &str, arguments: &Value) 
     assert!(!output.is_error);
 }
 
-type Direct = RunningService<rmcp::RoleClient, ClientInfo>;
+type Direct = RunningService<rmcp::RoleClient, ClientConfig>;
 
-fn client() -> ClientInfo {
-    let mut client = ClientInfo::default();
+fn client() -> ClientConfig {
+    let mut client = ClientConfig::default();
     client.protocol_version = ProtocolVersion::LATEST_WITH_INITIALIZE;
     client
 }

@@ -154,12 +154,13 @@ pub struct Cause {
     text: Arc<str>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     is_permanent: bool,
+    retry_after: Option<Duration>,
 }
 
 impl Cause {
     /// A cause that is known in words only.
     pub(super) fn new(text: impl Into<Arc<str>>) -> Self {
-        Self { text: text.into(), source: None, is_permanent: false }
+        Self { text: text.into(), source: None, is_permanent: false, retry_after: None }
     }
 
     /// A cause with the error that it explains. The text already tells what the error says.
@@ -167,7 +168,22 @@ impl Cause {
         text: impl Into<Arc<str>>,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
-        Self { text: text.into(), source: Some(Arc::new(source)), is_permanent: false }
+        Self {
+            text: text.into(),
+            source: Some(Arc::new(source)),
+            is_permanent: false,
+            retry_after: None,
+        }
+    }
+
+    /// The server wishes to be left alone for so long.
+    pub(super) fn not_before(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
+    }
+
+    /// How long the server wishes to be left alone, if it said so.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// Trying again changes nothing before somebody mends something.

@@ -34,7 +34,8 @@ impl Fault {
     pub(in crate::upstream) fn of_list(error: UpstreamError) -> Self {
         match &error {
             UpstreamError::Unavailable { cause, .. } if !cause.is_permanent() => {
-                Self::NotDone { error, pause: None }
+                let pause = cause.retry_after();
+                Self::NotDone { error, pause }
             }
             _ => Self::Final(error),
         }
@@ -59,7 +60,7 @@ impl Faults<'_> {
         let pause = match &error {
             TransportError::Unreachable(_) | TransportError::ConnectTimedOut(_) => Some(None),
             TransportError::SessionLost(_) => Some(Some(Duration::ZERO)),
-            TransportError::Busy { retry_after, .. } => Some(*retry_after),
+            TransportError::Busy(cause) => Some(cause.retry_after()),
             _ => None,
         };
         let ambiguous = matches!(error, TransportError::Lost(_));
@@ -81,7 +82,7 @@ impl Faults<'_> {
             TransportError::Unauthorized(cause) => UpstreamError::Unauthorized { server, cause },
             TransportError::Lost(cause)
             | TransportError::SessionLost(cause)
-            | TransportError::Busy { cause, .. }
+            | TransportError::Busy(cause)
             | TransportError::Http(cause)
             | TransportError::NoEndpoint(cause) => {
                 UpstreamError::Unavailable { server, phase, cause }

@@ -189,7 +189,8 @@ impl Server {
         };
         used.map_err(|error| match &error {
             UpstreamError::Unavailable { phase, cause, .. } if self.may_come(*phase, cause) => {
-                Fault::NotDone { error, pause: None }
+                let pause = cause.retry_after();
+                Fault::NotDone { error, pause }
             }
             UpstreamError::TimedOut { phase: Phase::Connect, .. } => {
                 Fault::NotDone { error, pause: None }
@@ -218,9 +219,10 @@ impl Server {
         F: Future<Output = Result<T, Fault>>,
     {
         let retry = &self.settings.retry;
+        // One call is one success or one failure, however often it was tried.
+        let pass = self.admit(line, tool)?;
         let mut attempt = 1;
-        loop {
-            let pass = self.admit(line, tool)?;
+        let fault = loop {
             let fault = match work().await {
                 Ok(done) => {
                     pass.answered(self);
@@ -228,7 +230,6 @@ impl Server {
                 }
                 Err(fault) => fault,
             };
-            pass.failed(self, fault.error());
             let pause = match &fault {
                 Fault::NotDone { pause: Some(wish), .. } if attempt == 1 => *wish,
                 Fault::NotDone { pause, .. } => {
@@ -238,16 +239,18 @@ impl Server {
                 Fault::Ambiguous(_) if tool.is_none_or(|tool| self.may_repeat(tool)) => {
                     backoff::pause(retry, attempt, backoff::draw())
                 }
-                Fault::Ambiguous(_) | Fault::Final(_) => return Err(fault.into_error()),
+                Fault::Ambiguous(_) | Fault::Final(_) => break fault,
             };
             let too_late = Instant::now() + pause >= deadline;
             if attempt >= retry.attempts || too_late || pause > retry.cap {
-                return Err(fault.into_error());
+                break fault;
             }
             tracing::debug!(server = %self.settings.name, error = %fault.error(), "trying again");
             tokio::time::sleep(pause).await;
             attempt += 1;
-        }
+        };
+        pass.failed(self, fault.error());
+        Err(fault.into_error())
     }
 
     /// Whether a call that may have taken effect can be made again.

@@ -52,7 +52,7 @@ pub(super) enum TransportError {
     /// tried.
     NoEndpoint(Cause),
     /// The server has no time now, did nothing, and may have said when to come back (429, 503).
-    Busy { cause: Cause, retry_after: Option<Duration> },
+    Busy(Cause),
     /// The server wants credentials that we do not have (401, 403).
     Unauthorized(Cause),
     /// The message could not be written in time; the server may have read a part of it.

@@ -74,7 +74,7 @@ impl Endpoint {
                     Some(after) => format!("; try again after {} s", after.as_secs()),
                     None => "; try again later".to_owned(),
                 };
-                TransportError::Busy { cause: text(&advice), retry_after }
+                TransportError::Busy(text(&advice).not_before(retry_after))
             }
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
                 TransportError::NoEndpoint(text(ENDPOINT_ADVICE))
