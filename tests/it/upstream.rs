@@ -141,7 +141,7 @@ fn a_server_that_never_gets_ready_fails_the_run_and_the_check_with_its_reason() 
         marker.assert_nothing_survives();
     }
     fails("exit-at-start", &["exit status 3", "cannot open database \"/nowhere/data.db\""]);
-    fails("silent", &["did not answer within 700 ms (in the MCP handshake)", "connect_timeout"]);
+    fails("silent", &["did not answer within 700 ms (in the MCP handshake)", "handshake_timeout"]);
     fails("garbage-only", &["within 700 ms", "text that is not MCP", "npm notice"]);
 }
 
@@ -149,6 +149,8 @@ fn a_server_that_never_gets_ready_fails_the_run_and_the_check_with_its_reason() 
 fn a_process_that_ends_in_a_call_fails_that_call_at_once_and_the_next_one_starts_anew() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let server = logging(fixtures::misbehaving("exit-in-call"), &folder);
+    // The tool claims that it may be repeated; this is about those that may not.
+    let server = server.setting("tools.echo.read_only = false");
     let run = run(&server, &format!("{ASK}\n[ask('echo', text='1'), ask('echo', text='2')]"));
     let value = run.json()["value"].clone();
     for answer in value.as_array().expect("a list") {

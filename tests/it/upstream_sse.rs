@@ -47,7 +47,7 @@ fn which_of_the_two_ways_a_server_speaks_is_found_out() {
     check(&fixtures::everything_sse(), "everything", echo, json!("Echo: hi"));
     check(
         &fixtures::python_sse(),
-        "python-sse",
+        "python-sdk",
         "tools['x']['add'](a=2, b=40)['result']",
         json!(42),
     );

@@ -140,6 +140,9 @@ fn what_is_in_force_is_shown_without_secrets() {
     assert!(error.to_string().starts_with("no server is called `d`"), "{error}");
 }
 
+/// A hangup is heard by all who watch in this process, so one test watches at a time.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Starts to watch, with looks in quick succession.
 fn watch(folder: &Folder) -> (Config, Watch) {
     let lookup = Arc::new(|_: &str| None);
@@ -149,6 +152,7 @@ fn watch(folder: &Folder) -> (Config, Watch) {
 
 #[tokio::test]
 async fn a_changed_file_is_read_anew_and_problems_are_told_once() {
+    let _alone = ALONE.lock().await;
     let folder = Folder::new(&[
         ("toolcell.toml", "[servers.a]\ncommand = 'x'\nenv.K = '${file:secret}'\n"),
         ("secret", "one"),
@@ -175,6 +179,7 @@ async fn a_changed_file_is_read_anew_and_problems_are_told_once() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_hangup_asks_again_for_what_no_file_tells() {
+    let _alone = ALONE.lock().await;
     let folder = Folder::new(&[
         ("toolcell.toml", "[servers.a]\ncommand = 'x'\nenv.K = '${command:cat secret}'\n"),
         ("secret", "one"),
