@@ -29,6 +29,7 @@ pub mod monitor;
 pub mod offers;
 pub mod runs;
 pub mod sandbox;
+pub mod server;
 pub mod stubs;
 pub mod tool;
 pub mod upstream;

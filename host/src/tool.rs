@@ -98,7 +98,7 @@ pub struct ToolOutput {
     pub is_error: bool,
     /// The whole result as the server sent it, `_meta` and what we do not know included; nothing
     /// where the answer was made in this process.
-    pub raw: Option<Arc<RawValue>>,
+    pub raw: Option<Arc<Json>>,
 }
 
 impl ToolOutput {

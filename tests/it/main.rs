@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod config;
 mod door;
+mod facade;
 mod faults;
 mod files;
 mod grants;

@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Monitor(MonitorArgs),
     /// Show what the monitor knows: how each server is, and since when
     Status(StatusArgs),
+    /// Serve agents as an MCP server on stdin and stdout: search tools, run Python
+    Mcp(McpArgs),
     /// List, build, verify and remove the language runtimes in the cache
     Runtimes(RuntimesArgs),
     /// Show or check the configuration, print its schema or its reference
@@ -345,6 +347,13 @@ pub(crate) struct LogoutArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct McpArgs {
+    /// The profile that decides what agents see and may do [default: the configuration's default]
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
 }
 
 #[derive(Debug, Args)]

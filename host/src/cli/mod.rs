@@ -7,6 +7,7 @@ mod config;
 mod exit;
 mod failure;
 mod login;
+mod mcp;
 mod monitor;
 mod offers;
 mod pretty;
@@ -73,6 +74,7 @@ async fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Logout(args) => login::logout(cli, args).await,
         Command::Monitor(args) => monitor::monitor(cli, args).await,
         Command::Status(args) => status::status(cli, args).await,
+        Command::Mcp(args) => mcp::mcp(cli, args).await,
         Command::Runtimes(args) => runtimes::runtimes(cli, args).await,
         Command::Config(args) => config::config(cli, args),
     }

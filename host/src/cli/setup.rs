@@ -61,10 +61,22 @@ pub(super) fn profile(
 /// A command has one run, and a pool of this size is made in no time.
 pub(super) const MAX_GUESTS: u32 = 4;
 
+/// Sandboxes of a process that serves one client.
+const MAX_SERVER_GUESTS: u32 = 64;
+
 /// A host that loads its runtimes when they are first used and keeps none ready: a command has one
 /// run at most.
 pub(super) fn host(cli: &Cli, config: Config) -> Result<Host, Failure> {
-    let mut builder = Host::builder().config(config).ready_instances(0).max_guests(MAX_GUESTS);
+    host_of(cli, config, 0, MAX_GUESTS)
+}
+
+/// A host for many runs. Its runtimes, too, are loaded when they are first used.
+pub(super) fn server_host(cli: &Cli, config: Config) -> Result<Host, Failure> {
+    host_of(cli, config, 2, MAX_SERVER_GUESTS)
+}
+
+fn host_of(cli: &Cli, config: Config, ready: usize, guests: u32) -> Result<Host, Failure> {
+    let mut builder = Host::builder().config(config).ready_instances(ready).max_guests(guests);
     builder = builder.token_store(token_store(&env::of_process)?);
     if let Some(folder) = &cli.cache_dir {
         builder = builder.cache_folder(folder);

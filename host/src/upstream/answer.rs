@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -41,7 +42,7 @@ pub(super) fn read(result: Json) -> Result<ToolOutput, String> {
         is_error: written.is_error.is_some_and(|flag| flag.get() == "true"),
         raw: None,
     };
-    Ok(ToolOutput { raw: Some(result.into()), ..output })
+    Ok(ToolOutput { raw: Some(Arc::new(result)), ..output })
 }
 
 /// Reads the first level of a result.

@@ -1,7 +1,7 @@
 //! Runs the real `toolcell` binary, as a person or a shell would.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -120,6 +120,11 @@ impl Cli {
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
+    }
+
+    /// Where it keeps compiled components.
+    pub fn cache_folder(&self) -> PathBuf {
+        PathBuf::from(&self.env[OsStr::new("TOOLCELL_CACHE_DIR")])
     }
 
     /// The working directory.

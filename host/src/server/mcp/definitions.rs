@@ -1,0 +1,147 @@
+//! What clients see of the façade before they call anything: every word of it is in every prompt of
+//! every agent, so there are few.
+
+use std::sync::Arc;
+
+use rmcp::model::{Tool, ToolAnnotations};
+use serde_json::{Value, json};
+
+pub(super) const SEARCH_TOOLS: &str = "search_tools";
+pub(super) const DESCRIBE_TOOLS: &str = "describe_tools";
+pub(super) const RUN_PYTHON: &str = "run_python";
+
+/// All of them.
+pub(super) const NAMES: [&str; 3] = [SEARCH_TOOLS, DESCRIBE_TOOLS, RUN_PYTHON];
+
+/// Servers that the instructions name; the others are found by searching.
+const NAMED_SERVERS: usize = 30;
+
+/// How to work with toolcell, in a few lines.
+pub(super) fn instructions(servers: &[String]) -> String {
+    let named = servers.iter().take(NAMED_SERVERS).cloned().collect::<Vec<_>>().join(", ");
+    let more = match servers.len().saturating_sub(NAMED_SERVERS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let connected = match servers.is_empty() {
+        true => "No server is connected.".to_owned(),
+        false => format!("Connected servers: {named}{more}."),
+    };
+    format!(
+        "Tools of MCP servers, called from Python that runs in a sandbox. {connected}\n\
+         1. search_tools finds tools; describe_tools shows full signatures.\n\
+         2. run_python runs one script that calls as many tools as the task needs: loop, filter and \
+         combine in code, and return only what you need.\n\
+         In a script: `from tools import SERVER`, then `SERVER.TOOL(argument=value)`; \
+         `tools[\"any-server\"][\"any.tool\"](...)` for other names; concurrently with \
+         `await asyncio.gather(aio.SERVER.TOOL(...), ...)`. The last expression is the result. A failed \
+         call raises `tools.ToolError` with the reason."
+    )
+}
+
+/// The tools' definitions.
+pub(super) fn tools() -> Vec<Tool> {
+    vec![
+        tool(
+            SEARCH_TOOLS,
+            "Find tools",
+            "Find tools of the connected servers by what they do. Call it before writing a script. An \
+             empty query lists all.",
+            json!({
+                "type": "object",
+                "properties": {
+                    "query": { "type": "string", "description": "What you want to do, in a few words" },
+                    "detail": {
+                        "type": "string",
+                        "enum": ["names", "signatures", "full"],
+                        "default": "signatures",
+                        "description": "How much to show of each tool",
+                    },
+                    "limit": {
+                        "type": "integer", "default": 10, "minimum": 1, "maximum": 200,
+                        "description": "The most tools to show",
+                    },
+                },
+                "required": ["query"],
+            }),
+            true,
+        ),
+        tool(
+            DESCRIBE_TOOLS,
+            "Describe tools",
+            "Show the typed Python signature and documentation of tools, by name.",
+            json!({
+                "type": "object",
+                "properties": {
+                    "names": {
+                        "type": "array", "items": { "type": "string" },
+                        "description": "SERVER.TOOL, or SERVER for all of its tools",
+                    },
+                },
+                "required": ["names"],
+            }),
+            true,
+        ),
+        tool(
+            RUN_PYTHON,
+            "Run Python",
+            "Run a Python script (CPython 3.14, standard library, no network, no files) that can call \
+             the connected tools. Returns its last expression as JSON, what it printed, and every call \
+             it made. Do all steps of a task in one script.",
+            json!({
+                "type": "object",
+                "properties": {
+                    "code": { "type": "string", "description": "The script" },
+                    "input": { "description": "Any JSON; the script has it as `inputs`" },
+                },
+                "required": ["code"],
+            }),
+            false,
+        ),
+    ]
+}
+
+fn tool(
+    name: &'static str,
+    title: &str,
+    description: &'static str,
+    schema: Value,
+    read_only: bool,
+) -> Tool {
+    let schema = match schema {
+        Value::Object(schema) => schema,
+        _ => serde_json::Map::new(),
+    };
+    let hints = ToolAnnotations::new().read_only(read_only).open_world(!read_only);
+    Tool::new(name, description, Arc::new(schema)).with_title(title).with_annotations(hints)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_a_model_has_to_read_is_small() {
+        let servers: Vec<String> = (0..500).map(|n| format!("server-{n}")).collect();
+        let size = serde_json::to_string(&tools()).unwrap().len() + instructions(&servers).len();
+        assert!(size <= 3072 + 500, "{size}");
+        let definitions = serde_json::to_string(&tools()).unwrap().len();
+        assert!(definitions <= 3072, "{definitions}");
+    }
+
+    #[test]
+    fn instructions_name_the_servers_but_not_without_end() {
+        assert!(instructions(&[]).contains("No server is connected"));
+        let servers: Vec<String> = (0..32).map(|n| format!("s{n}")).collect();
+        let text = instructions(&servers);
+        assert!(text.contains("s29 and 2 more") && !text.contains("s30,"), "{text}");
+    }
+
+    #[test]
+    fn every_client_accepts_the_names() {
+        for tool in tools() {
+            assert!(NAMES.contains(&&*tool.name));
+            assert!(tool.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+        }
+    }
+}

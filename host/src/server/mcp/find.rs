@@ -1,0 +1,159 @@
+//! `search_tools` and `describe_tools`: what there is, for a model that will write a script.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::{Facade, ToolResult, argument, results};
+use crate::config::Profile;
+use crate::grants::nearest;
+use crate::ids::UpstreamName;
+use crate::server::search;
+use crate::stubs::{Detail, tool_stub};
+use crate::tool::ToolDescription;
+use crate::upstream::{Caller, Catalog, UpstreamError};
+
+/// The most tools in one answer.
+const MAX_LIMIT: u64 = 200;
+
+/// Bytes of an answer after which further tools are only named.
+const MAX_BYTES: usize = 48 << 10;
+
+/// What the servers of a profile offer just now.
+struct Offer {
+    tools: Vec<ToolDescription>,
+    /// Servers that cannot be used, and why.
+    failures: Vec<(UpstreamName, UpstreamError)>,
+}
+
+impl Facade {
+    pub(super) async fn search_tools(&self, arguments: &Map<String, Value>) -> ToolResult {
+        let query: String = argument(arguments, "query")?.unwrap_or_default();
+        let detail: Option<String> = argument(arguments, "detail")?;
+        let detail = match detail.as_deref() {
+            None | Some("signatures") => Detail::Signatures,
+            Some("names") => Detail::Names,
+            Some("full") => Detail::Full,
+            Some(other) => {
+                return Err(format!(
+                    "`detail` is {other:?} and has to be one of names, signatures, full"
+                ));
+            }
+        };
+        let limit: u64 = argument(arguments, "limit")?.unwrap_or(10).clamp(1, MAX_LIMIT);
+        let offer = self.offer(&self.profile()?).await;
+        let found = search::rank(&offer.tools, &query);
+        let mut text = String::new();
+        let shown = usize::try_from(limit).unwrap_or(usize::MAX);
+        for place in found.iter().take(shown) {
+            show(&mut text, &offer.tools[*place], detail);
+        }
+        match found.len().saturating_sub(shown) {
+            0 => {}
+            more => {
+                let _ = writeln!(text, "… and {more} more; raise `limit` or say more in `query`");
+            }
+        }
+        if found.is_empty() {
+            let _ = writeln!(
+                text,
+                "No tool fits {query:?}. There are {} tools; an empty query lists them.",
+                offer.tools.len()
+            );
+        }
+        name_failures(&mut text, &offer);
+        Ok(results::text(text))
+    }
+
+    pub(super) async fn describe_tools(&self, arguments: &Map<String, Value>) -> ToolResult {
+        let names: Option<Names> = argument(arguments, "names")?;
+        let names = names.map(Names::into_list).unwrap_or_default();
+        if names.is_empty() {
+            return Err("`names` has to name at least one tool, as SERVER.TOOL".to_owned());
+        }
+        let offer = self.offer(&self.profile()?).await;
+        let mut text = String::new();
+        let mut done = BTreeSet::new();
+        for name in &names {
+            let wanted = offer.tools.iter().enumerate().filter(|(_, tool)| {
+                tool.name.upstream.as_str() == name || tool.name.to_string() == *name
+            });
+            let places: Vec<usize> = wanted.map(|(place, _)| place).collect();
+            if places.is_empty() {
+                let known: Vec<String> =
+                    offer.tools.iter().map(|tool| tool.name.to_string()).collect();
+                let near = nearest(name, known.iter().map(String::as_str), 3);
+                let _ = writeln!(
+                    text,
+                    "# no tool {name:?} is granted here; nearest: {}",
+                    if near.is_empty() { "none".to_owned() } else { near.join(", ") }
+                );
+            }
+            for place in places.into_iter().filter(|place| done.insert(*place)) {
+                show(&mut text, &offer.tools[place], Detail::Full);
+            }
+        }
+        name_failures(&mut text, &offer);
+        Ok(results::text(text))
+    }
+
+    /// Asks all granted servers at once. One that cannot be used is a line in the answer.
+    async fn offer(&self, profile: &Profile) -> Offer {
+        let access = self.host.upstreams().access(Caller::anonymous());
+        let granted = |name: &&UpstreamName| profile.policy.may_grant_server(name.as_str());
+        let names: Vec<UpstreamName> = access.names().filter(granted).cloned().collect();
+        let listings = names.into_iter().map(|name| {
+            let access = access.clone();
+            async move {
+                let catalog: Result<Arc<Catalog>, _> = access.catalog(&name).await;
+                (name, catalog)
+            }
+        });
+        let mut offer = Offer { tools: Vec::new(), failures: Vec::new() };
+        for (name, catalog) in futures::future::join_all(listings).await {
+            match catalog {
+                Ok(catalog) => {
+                    let tools = catalog.tools.iter();
+                    let granted = tools.filter(|tool| profile.policy.grants(&tool.name));
+                    offer.tools.extend(granted.cloned());
+                }
+                Err(error) => offer.failures.push((name, error)),
+            }
+        }
+        offer
+    }
+}
+
+/// Models write one name where a list is asked for.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Names {
+    Many(Vec<String>),
+    One(String),
+}
+
+impl Names {
+    fn into_list(self) -> Vec<String> {
+        match self {
+            Self::Many(names) => names,
+            Self::One(name) => vec![name],
+        }
+    }
+}
+
+fn show(text: &mut String, tool: &ToolDescription, detail: Detail) {
+    let detail = if text.len() > MAX_BYTES { Detail::Names } else { detail };
+    if detail != Detail::Names {
+        let _ = writeln!(text, "# {}", tool.name);
+    }
+    text.push_str(&tool_stub(tool, detail));
+}
+
+fn name_failures(text: &mut String, offer: &Offer) {
+    for (server, error) in &offer.failures {
+        let words: String = error.to_string().chars().take(400).collect();
+        let _ = writeln!(text, "# server {server} cannot be used now: {words}");
+    }
+}

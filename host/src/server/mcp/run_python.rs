@@ -1,0 +1,82 @@
+//! `run_python`: one script instead of many turns.
+
+use rmcp::model::{ProgressNotificationParam, ProgressToken};
+use rmcp::service::{Peer, RequestContext, RoleServer};
+use serde_json::{Map, Value};
+
+use super::{Facade, ToolResult, argument, results};
+use crate::Script;
+use crate::events::RunEvent;
+
+/// Notifications of one run. A script with ten thousand calls is no reason to flood its client.
+const MAX_NOTIFICATIONS: u32 = 200;
+
+impl Facade {
+    pub(super) async fn run_python(
+        &self,
+        arguments: &Map<String, Value>,
+        context: &RequestContext<RoleServer>,
+    ) -> ToolResult {
+        let code: Option<String> = match arguments.get("code") {
+            // Not as JSON: a script may well be a valid JSON text.
+            Some(Value::String(code)) => Some(code.clone()),
+            _ => argument(arguments, "code")?,
+        };
+        let code = code.ok_or("`code` is missing: the script to run, as text")?;
+        let mut script = Script::python(code);
+        if let Some(input) = arguments.get("input").filter(|input| !input.is_null()) {
+            script = script.input(input.clone());
+        }
+        let profile = self.profile()?;
+        let started = self.host.start_with(&profile, script);
+        let mut run = started.map_err(|error| error.to_string())?;
+        let mut progress = Progress::new(context);
+        let cancel = run.cancellation();
+        loop {
+            tokio::select! {
+                biased;
+                // The client does not want it any more: the run ends, and its calls with it.
+                () = context.ct.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
+                event = run.next_event() => match event {
+                    Some(event) => progress.tell(&event).await,
+                    None => break,
+                },
+            }
+        }
+        let report = run.await.map_err(|error| error.to_string())?;
+        Ok(results::of_run(&report))
+    }
+}
+
+/// Tells the client what the run does, if it wants to know.
+struct Progress<'a> {
+    peer: &'a Peer<RoleServer>,
+    token: Option<ProgressToken>,
+    told: u32,
+}
+
+impl<'a> Progress<'a> {
+    fn new(context: &'a RequestContext<RoleServer>) -> Self {
+        Self { peer: &context.peer, token: context.meta.get_progress_token(), told: 0 }
+    }
+
+    async fn tell(&mut self, event: &RunEvent) {
+        let words = match event {
+            RunEvent::CallStarted { tool, .. } => format!("calling {tool}"),
+            RunEvent::Progress { message: Some(words), .. } => words.clone(),
+            RunEvent::Progress { progress, total: Some(total), .. } => {
+                format!("{progress} of {total}")
+            }
+            _ => return,
+        };
+        // What a script or a server counts may start anew; the protocol wants a number that grows.
+        self.told += 1;
+        let Some(token) = self.token.clone().filter(|_| self.told <= MAX_NOTIFICATIONS) else {
+            return;
+        };
+        let progress =
+            ProgressNotificationParam::new(token, f64::from(self.told)).with_message(words);
+        // A client that is gone is noticed by its closed stream.
+        let _ = self.peer.notify_progress(progress).await;
+    }
+}
