@@ -10,12 +10,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::report::{Degraded, RunReport, value_and_error};
 use super::script::Script;
-use crate::broker::{Broker, RunContext};
+use crate::broker::{Broker, CallLog, RunContext};
 use crate::config::{NoProfile, Profile};
 use crate::events::RunEvent;
 use crate::ids::RunId;
 use crate::journal::EntryKind;
-use crate::sandbox::{Program, Sandbox, SandboxError, Surroundings};
+use crate::sandbox::{Program, RunCalls, Sandbox, SandboxError, Surroundings};
 
 /// Events that wait for their reader; a run that is further ahead waits too.
 const EVENT_QUEUE: usize = 64;
@@ -143,14 +143,28 @@ pub(crate) fn start(parts: Parts, profile: &Profile, script: Script) -> Result<R
     let id = RunId::random();
     let cancel = CancellationToken::new();
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
+    let meta = script.meta.as_ref().and_then(|meta| to_raw_value(meta).ok());
+    // Now and not in the task: a reload in between must not give the run one configuration's profile
+    // and another's servers.
+    let road = parts.broker.open(RunContext {
+        id: id.clone(),
+        policy: profile.policy.clone(),
+        limits: script.limits.clone().unwrap_or_else(|| profile.limits.clone()),
+        caller: script.caller.clone(),
+        handler: script.client_handler.clone(),
+        meta,
+        events: Some(sender.clone()),
+    });
     let task =
-        tokio::spawn(drive(parts, profile.clone(), script, id.clone(), sender, cancel.clone()));
+        drive(parts.sandbox, road, profile.clone(), script, id.clone(), sender, cancel.clone());
+    let task = tokio::spawn(task);
     let cancel_on_drop = cancel.clone().drop_guard();
     Ok(Run { id, events, cancel, task, _cancel_on_drop: cancel_on_drop })
 }
 
 async fn drive(
-    parts: Parts,
+    sandbox: Sandbox,
+    (calls, log): (Box<dyn RunCalls>, CallLog),
     profile: Profile,
     script: Script,
     id: RunId,
@@ -161,17 +175,7 @@ async fn drive(
     let repeatable = script.seed.is_some();
     let seed = script.seed.unwrap_or_else(random_seed);
     let replayable = script.directories.is_empty();
-    let meta = script.meta.and_then(|meta| to_raw_value(&meta).ok());
     let input = script.input.map(|input| input.to_string());
-    let (calls, log) = parts.broker.open(RunContext {
-        id: id.clone(),
-        policy: profile.policy.clone(),
-        limits: limits.clone(),
-        caller: script.caller,
-        handler: script.client_handler,
-        meta,
-        events: Some(events.clone()),
-    });
     log.journal(EntryKind::Started {
         language: script.language.name(),
         name: script.name.clone(),
@@ -196,7 +200,7 @@ async fn drive(
         seed,
         repeatable,
     };
-    let execution = parts.sandbox.execute(program, surroundings, &cancel).await?;
+    let execution = sandbox.execute(program, surroundings, &cancel).await?;
     let (value, error) = value_and_error(execution.outcome);
     let outcome = error.as_ref().map_or_else(|| "ok".to_owned(), |error| error.kind.to_string());
     log.journal(EntryKind::Ended { outcome }).await;
