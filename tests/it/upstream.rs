@@ -395,3 +395,23 @@ fn a_server_gets_its_own_variables_and_folder_and_none_of_the_hosts() {
     let folder = folder.path().canonicalize().expect("the folder is there");
     assert_eq!(seen.lines().last().map(Path::new), Some(folder.as_path()), "{seen}");
 }
+
+#[test]
+fn the_operators_word_stands_behind_a_failure_before_a_call_and_in_one() {
+    let hints =
+        "hints = { on_unavailable = \"the archive has older rates\", fallback = \"ok.echo\" }";
+    let toml = Server::stdio("/no/such/program", &[]).setting(hints).toml("missing")
+        + &fixtures::misbehaving("exit-in-call").setting(hints).toml("dying")
+        + &fixtures::misbehaving("ok").toml("ok");
+    let code = "import tools\nseen = []\nfor server in ['missing', 'dying']:\n    try:\n        \
+                tools[server]['echo'](text='1')\n    except tools.ToolUnavailable as error:\n        \
+                seen.append(str(error))\nseen";
+    let run = Cli::new("run").config(&toml).args(["--json", "-c", code]).run().success().json();
+    let seen = run["value"].as_array().expect("a list");
+    assert_eq!(seen.len(), 2, "{run}");
+    for message in seen {
+        let message = message.as_str().expect("a text");
+        let word = "; the archive has older rates; use `ok.echo` instead";
+        assert!(message.ends_with(word), "{message}");
+    }
+}

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::arguments;
 use super::context::Shared;
-use super::error::{Advice, queued_too_long};
+use super::error::queued_too_long;
 use super::{offers, said};
 use crate::events::RunEvent;
 use crate::grants::{Decision, nearest};
@@ -155,7 +155,9 @@ pub(super) async fn describe(
     shared: &Shared,
     name: &ToolName,
 ) -> Result<ToolDescription, CallError> {
-    let catalog = shared.catalog(&name.upstream).await?;
+    let catalog = shared.catalog(&name.upstream).await;
+    let advice = shared.advice(&name.upstream, &name.tool);
+    let catalog = catalog.map_err(|error| advice.explain(error))?;
     let found = catalog.tool(&name.tool).cloned();
     found.ok_or_else(|| unknown(shared, &name.to_string()))
 }
@@ -210,7 +212,7 @@ async fn go_out(shared: &Shared, id: CallId, passed: &Passed) -> CallAnswer {
     shared.tell(RunEvent::CallStarted { id, method, tool: name.clone() }).await;
     shared.leaves(id, method, name);
     let left = limits.call_timeout.saturating_sub(started.elapsed());
-    let advice = Advice::of(shared.upstreams().settings(&name.upstream), name);
+    let advice = shared.advice(&name.upstream, &name.tool);
     let called = said::told(shared, id, |events| {
         let (meta, handler) = (shared.meta().cloned(), shared.handler().cloned());
         let context = CallContext { meta, events, handler };

@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::arguments::SchemaChecks;
+use super::error::Advice;
 use super::outage::Outage;
 use crate::events::RunEvent;
 use crate::grants::Policy;
@@ -236,6 +237,11 @@ impl Shared {
         let catalog = self.upstreams().catalog(server).await?;
         self.lock_catalogs().insert(server.clone(), Arc::clone(&catalog));
         Ok(catalog)
+    }
+
+    /// What the operator says about the failures of a tool; of its server, if that is no tool.
+    pub(super) fn advice(&self, server: &UpstreamName, tool: &str) -> Advice<'_> {
+        Advice::of(self.upstreams().settings(server), tool)
     }
 
     /// The granted names that can be told without connecting anything further.

@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 
-use crate::ids::ToolName;
 use crate::limits::{LimitKind, LimitReached};
 use crate::tool::{CallError, ContentBlock, Phase, ToolOutput};
 use crate::upstream::UpstreamError;
@@ -18,9 +17,9 @@ pub(super) struct Advice<'a> {
 }
 
 impl<'a> Advice<'a> {
-    /// From the settings of the tool's server.
-    pub(super) fn of(settings: Option<&'a UpstreamSettings>, tool: &ToolName) -> Self {
-        let own = settings.and_then(|settings| settings.tools.get(&*tool.tool));
+    /// From the settings of the tool's server. What is no tool has its server's hints.
+    pub(super) fn of(settings: Option<&'a UpstreamSettings>, tool: &str) -> Self {
+        let own = settings.and_then(|settings| settings.tools.get(tool));
         Self { tool: own.map(|own| &own.hints), server: settings.map(|settings| &settings.hints) }
     }
 
@@ -53,7 +52,7 @@ impl<'a> Advice<'a> {
     /// The error as a guest sees it.
     pub(super) fn explain(&self, error: UpstreamError) -> CallError {
         let hint = self.on(&error);
-        let mut error = CallError::from(error);
+        let mut error = in_words(error);
         if let Some(message) = error.message_mut() {
             message.push_str(&hint);
         }
@@ -75,23 +74,22 @@ fn is_working(phase: Phase) -> bool {
     matches!(phase, Phase::Call | Phase::Read)
 }
 
-impl From<UpstreamError> for CallError {
-    fn from(error: UpstreamError) -> Self {
-        let message = error.to_string();
-        match error {
-            UpstreamError::TimedOut { after, phase, .. } => {
-                Self::TimedOut { after, phase, message }
-            }
-            UpstreamError::Rejected { code, data, .. } => Self::Rejected { code, message, data },
-            UpstreamError::AnswerTooLarge { limit_bytes, .. } => {
-                let limit = limit_bytes as u64;
-                let reached =
-                    LimitReached { kind: LimitKind::Answer, limit, used: limit.saturating_add(1) };
-                Self::Exhausted { reached, message }
-            }
-            // What is left cannot be cured by other arguments: the server is the matter.
-            _ => Self::Unavailable(message),
+/// The error without anybody's advice.
+fn in_words(error: UpstreamError) -> CallError {
+    let message = error.to_string();
+    match error {
+        UpstreamError::TimedOut { after, phase, .. } => {
+            CallError::TimedOut { after, phase, message }
         }
+        UpstreamError::Rejected { code, data, .. } => CallError::Rejected { code, message, data },
+        UpstreamError::AnswerTooLarge { limit_bytes, .. } => {
+            let limit = limit_bytes as u64;
+            let reached =
+                LimitReached { kind: LimitKind::Answer, limit, used: limit.saturating_add(1) };
+            CallError::Exhausted { reached, message }
+        }
+        // What is left cannot be cured by other arguments: the server is the matter.
+        _ => CallError::Unavailable(message),
     }
 }
 
@@ -131,8 +129,7 @@ mod tests {
         let check = |tool: &str, phase, expected: &str| {
             let (after, hint) = (Duration::from_secs(2), None);
             let error = UpstreamError::TimedOut { server: server.clone(), phase, after, hint };
-            let name = ToolName::new(server.clone(), tool);
-            let shown = Advice::of(Some(&settings), &name).explain(error);
+            let shown = Advice::of(Some(&settings), tool).explain(error);
             assert!(shown.message().ends_with(expected), "{}", shown.message());
         };
         check("run_query", Phase::Call, "; add a LIMIT; use `cache.query` instead");
@@ -144,11 +141,9 @@ mod tests {
     fn a_tools_own_failure_keeps_its_words_and_gets_one_more_block() {
         let server = UpstreamName::try_new("db").unwrap();
         let roots = Vec::<FilesRoot>::new();
-        let mut settings =
-            UpstreamSettings::new(server.clone(), TransportSettings::Files { roots });
+        let mut settings = UpstreamSettings::new(server, TransportSettings::Files { roots });
         settings.hints.on_tool_error = Some("look at list_tables()".to_owned());
-        let name = ToolName::new(server, "run_query");
-        let advice = Advice::of(Some(&settings), &name);
+        let advice = Advice::of(Some(&settings), "run_query");
         let mut output = ToolOutput::error("no such table");
         advice.annotate(&mut output);
         assert_eq!(output.first_text(), "no such table");

@@ -55,7 +55,8 @@ fn server(
 /// The granted resources that a server lists.
 pub(super) async fn resources(shared: &Shared, name: &str) -> Result<Vec<Resource>, CallError> {
     let server = server(shared, name, Policy::may_grant_resources, "resource")?;
-    let listed = shared.upstreams().resources(&server).await?;
+    let listed = shared.upstreams().resources(&server).await;
+    let listed = listed.map_err(|error| shared.advice(&server, "").explain(error))?;
     let policy = shared.policy();
     let granted = listed.items.iter().filter(|it| policy.grants_resource(name, &it.uri));
     Ok(granted.cloned().collect())
@@ -67,7 +68,8 @@ pub(super) async fn templates(
     name: &str,
 ) -> Result<Vec<ResourceTemplate>, CallError> {
     let server = server(shared, name, Policy::may_grant_resources, "resource")?;
-    let listed = shared.upstreams().resource_templates(&server).await?;
+    let listed = shared.upstreams().resource_templates(&server).await;
+    let listed = listed.map_err(|error| shared.advice(&server, "").explain(error))?;
     let policy = shared.policy();
     let granted =
         listed.items.iter().filter(|it| policy.may_grant_template(name, &it.uri_template));
@@ -77,7 +79,8 @@ pub(super) async fn templates(
 /// The prompts that are granted on a server.
 pub(super) async fn prompts(shared: &Shared, name: &str) -> Result<Vec<Prompt>, CallError> {
     let server = server(shared, name, Policy::may_grant_prompts, "prompt")?;
-    let listed = shared.upstreams().prompts(&server).await?;
+    let listed = shared.upstreams().prompts(&server).await;
+    let listed = listed.map_err(|error| shared.advice(&server, "").explain(error))?;
     let granted = listed.items.iter().filter(|prompt| {
         let full = ToolName::new(server.clone(), std::sync::Arc::clone(&prompt.name));
         shared.policy().grants_prompt(&full)
@@ -132,7 +135,9 @@ pub(super) async fn pass_prompt(
         shared.has_server(name.upstream.as_str()) && shared.policy().grants_prompt(name)
     });
     let name = name.ok_or_else(|| unknown_prompt(shared, full, &[]))?;
-    let listed = shared.upstreams().prompts(&name.upstream).await?;
+    let listed = shared.upstreams().prompts(&name.upstream).await;
+    let advice = shared.advice(&name.upstream, "");
+    let listed = listed.map_err(|error| advice.explain(error))?;
     let Some(prompt) = listed.items.iter().find(|prompt| prompt.name == name.tool) else {
         let granted = prompts(shared, name.upstream.as_str()).await?;
         return Err(unknown_prompt(shared, full, &granted));

@@ -113,7 +113,7 @@ impl RunCalls for BrokerRun {
             )));
         };
         let catalog = self.shared.catalog(&name).await.map_err(|error| {
-            let error = CallError::from(error);
+            let error = self.shared.advice(&name, "").explain(error);
             self.shared.note_outage(Some(name.clone()), &error);
             error
         })?;
