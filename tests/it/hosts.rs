@@ -5,10 +5,11 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use toolcell::{Host, RunReport, Script};
+use toolcell_tests::fixtures::RealHttp;
 
 /// The cache that all tests share.
 ///
@@ -103,4 +104,28 @@ pub(crate) fn value(report: &RunReport) -> Value {
 pub(crate) fn failure(report: &RunReport) -> (String, &str, &str) {
     let Some(error) = &report.error else { panic!("the run did not fail: {report:#?}") };
     (error.kind.to_string(), &error.message, error.traceback.as_deref().unwrap_or_default())
+}
+
+/// npm's server-everything answers a script, one that was restarted too, and one that is stopped is
+/// told as such.
+#[track_caller]
+pub(crate) fn survives_restarts(mut server: RealHttp) {
+    let host = Configured::new(|_| server.server().toml("everything"));
+    let code = "import asyncio\nfrom tools import aio\n\
+                await asyncio.gather(aio.everything.echo(message=inputs), aio.everything.get_sum(a=1, b=2))";
+    let answers = |message: &str| {
+        let report = host.run(Script::python(code).input(json!(message)));
+        value(&report)[0].clone()
+    };
+    assert_eq!(answers("one"), "Echo: one");
+    // The new one knows nothing of what was agreed with the old one.
+    server.restart();
+    assert_eq!(answers("two"), "Echo: two");
+    server.stop();
+    let report = host.run(Script::python(code).input(json!("three")));
+    let (kind, message, _) = failure(&report);
+    assert_eq!(kind, "tool.unavailable");
+    assert!(message.contains("nothing listens at 127.0.0.1:"), "{message}");
+    server.restart();
+    assert_eq!(answers("four"), "Echo: four");
 }

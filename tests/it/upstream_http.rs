@@ -4,13 +4,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use toolcell::Script;
 use toolcell_tests::tiny_mcp::Eras;
 use toolcell_tests::{
     Cli, Fault, Finished, HttpFault, Proxy, Server, TlsEnd, fixtures, wait_until,
 };
 
-use crate::hosts::{Configured, failure, value};
+use crate::hosts::{Configured, survives_restarts, value};
 
 const ECHO: &str = "tools['x']['echo'](text='hi')";
 
@@ -25,25 +24,7 @@ fn check(server: &Server) -> (Option<i32>, Value) {
 
 #[test]
 fn a_real_server_answers_and_a_restarted_one_answers_again() {
-    let mut server = fixtures::everything_http();
-    let host = Configured::new(|_| server.server().toml("everything"));
-    let code = "import asyncio\nfrom tools import aio\n\
-                await asyncio.gather(aio.everything.echo(message=inputs), aio.everything.get_sum(a=1, b=2))";
-    let answers = |message: &str| {
-        let report = host.run(Script::python(code).input(json!(message)));
-        value(&report)[0].clone()
-    };
-    assert_eq!(answers("one"), "Echo: one");
-    // The new one knows nothing of our MCP session.
-    server.restart();
-    assert_eq!(answers("two"), "Echo: two");
-    server.stop();
-    let report = host.run(Script::python(code).input(json!("three")));
-    let (kind, message, _) = failure(&report);
-    assert_eq!(kind, "tool.unavailable");
-    assert!(message.contains("nothing listens at 127.0.0.1:"), "{message}");
-    server.restart();
-    assert_eq!(answers("four"), "Echo: four");
+    survives_restarts(fixtures::everything_http());
 }
 
 #[test]

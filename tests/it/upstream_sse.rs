@@ -2,32 +2,14 @@
 //! out.
 
 use serde_json::json;
-use toolcell::Script;
 use toolcell_tests::fixtures::RealHttp;
 use toolcell_tests::{Cli, Server, fixtures};
 
-use crate::hosts::{Configured, failure, value};
+use crate::hosts::survives_restarts;
 
 #[test]
 fn a_real_server_answers_over_sse_and_a_restarted_one_answers_again() {
-    let mut server = fixtures::everything_sse();
-    let host = Configured::new(|_| server.server().toml("everything"));
-    let code = "import asyncio\nfrom tools import aio\n\
-                await asyncio.gather(aio.everything.echo(message=inputs), aio.everything.get_sum(a=1, b=2))";
-    let answers = |message: &str| {
-        let report = host.run(Script::python(code).input(json!(message)));
-        value(&report)[0].clone()
-    };
-    assert_eq!(answers("one"), "Echo: one");
-    server.restart();
-    assert_eq!(answers("two"), "Echo: two");
-    server.stop();
-    let report = host.run(Script::python(code).input(json!("three")));
-    let (kind, message, _) = failure(&report);
-    assert_eq!(kind, "tool.unavailable");
-    assert!(message.contains("nothing listens at 127.0.0.1:"), "{message}");
-    server.restart();
-    assert_eq!(answers("four"), "Echo: four");
+    survives_restarts(fixtures::everything_sse());
 }
 
 #[test]
