@@ -79,19 +79,18 @@ impl Drop for Lease {
 
 impl Link {
     pub(super) fn new(server: &Arc<Server>, settings: UpstreamSettings) -> Arc<Self> {
-        Arc::new(Self {
-            server: Arc::downgrade(server),
-            settings,
-            state: Mutex::new(State { holds: Holds::Nothing, users: 0, last_use: Instant::now() }),
-            phase: Mutex::new(Phase::Pool),
-        })
+        Self::empty(Arc::downgrade(server), settings)
     }
 
     /// The place of another connection with the same settings.
     pub(super) fn another(&self) -> Arc<Self> {
+        Self::empty(self.server.clone(), self.settings.clone())
+    }
+
+    fn empty(server: Weak<Server>, settings: UpstreamSettings) -> Arc<Self> {
         Arc::new(Self {
-            server: self.server.clone(),
-            settings: self.settings.clone(),
+            server,
+            settings,
             state: Mutex::new(State { holds: Holds::Nothing, users: 0, last_use: Instant::now() }),
             phase: Mutex::new(Phase::Pool),
         })

@@ -532,13 +532,10 @@ impl Pass {
     fn failed(mut self, server: &Server, error: &UpstreamError) {
         let settings = &server.settings.breaker;
         let blame = Blame::of(error);
-        if blame == Blame::Nobody {
-            return;
-        }
-        self.done = true;
         let (began, now, text) = (self.began, StdInstant::now(), error.to_string());
         match blame {
-            Blame::Nobody => {}
+            // Dropped undone, the pass is given back.
+            Blame::Nobody => return,
             Blame::Server => {
                 lock(&self.line.breaker).fail(settings, began, now, &text);
                 server.observe(&self.line, Some(error));
@@ -551,6 +548,7 @@ impl Pass {
                 server.observe(&self.line, None);
             }
         }
+        self.done = true;
         match (&self.tool, blame) {
             (Some(tool), Blame::Tool | Blame::Silence) => {
                 let mut tools = lock(&self.line.tools);

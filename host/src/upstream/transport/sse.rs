@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::event_stream::{Event, EventReader};
 use super::http::body::{media_type, read_beginning};
-use super::http::{Asked, Endpoint, SIDE_MESSAGE_TIME, broken, name, resolve};
+use super::http::{Asked, Endpoint, SIDE_MESSAGE_TIME, aside, broken, name, resolve};
 use super::waiting::{Outcome, Waiting};
 use super::{Request, Transport, TransportError};
 use crate::upstream::auth::Provider;
@@ -187,12 +187,8 @@ impl Drop for Ticket<'_> {
         if !self.tell_server {
             return;
         }
-        // Dropped outside of a runtime there is nothing that could send.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (shared, body) = (Arc::clone(self.shared), message::cancelled(self.id));
-            // A worker of its own, ended by its time.
-            runtime.spawn(async move { shared.post_aside(body).await });
-        }
+        let (shared, body) = (Arc::clone(self.shared), message::cancelled(self.id));
+        aside(async move { shared.post_aside(body).await });
     }
 }
 

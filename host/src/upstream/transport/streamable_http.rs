@@ -32,7 +32,7 @@ use crate::upstream::settings::{HttpSettings, UpstreamSettings};
 use crate::upstream::transport::event_stream::{Event, EventReader};
 use crate::upstream::transport::http::body::{media_type, read_answer};
 use crate::upstream::transport::http::{
-    Asked, Endpoint, Outgoing, SIDE_MESSAGE_TIME, broken, name,
+    Asked, Endpoint, Outgoing, SIDE_MESSAGE_TIME, aside, broken, name,
 };
 use crate::upstream::transport::{Request, Transport, TransportError};
 
@@ -185,12 +185,8 @@ impl Drop for Ticket<'_> {
         if !self.tell_server {
             return;
         }
-        // Dropped outside of a runtime there is nothing that could send.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (shared, body) = (Arc::clone(self.shared), message::cancelled(self.id));
-            // A worker of its own, ended by its time.
-            runtime.spawn(async move { shared.post_aside(body).await });
-        }
+        let (shared, body) = (Arc::clone(self.shared), message::cancelled(self.id));
+        aside(async move { shared.post_aside(body).await });
     }
 }
 

@@ -35,6 +35,14 @@ const MAX_REDIRECTS: usize = 4;
 /// For messages that nobody waits for: notifications, refusals, the end of an MCP session.
 pub(super) const SIDE_MESSAGE_TIME: Duration = Duration::from_secs(5);
 
+/// Does what nobody waits for, in a worker of its own that its own time ends. Outside of a runtime
+/// there is nothing that could send.
+pub(super) fn aside(work: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(work);
+    }
+}
+
 /// Where a server is, and how it is reached.
 pub(super) struct Endpoint {
     client: Client,
