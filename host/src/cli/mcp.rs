@@ -2,6 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 use toolcell::server::mcp::Facade;
+use toolcell::server::settings::ServerSettings;
 
 use super::args::{Cli, McpArgs};
 use super::exit::Exit;
@@ -13,7 +14,7 @@ use super::setup::{self, Interrupts};
 pub(super) async fn mcp(cli: &Cli, args: &McpArgs) -> Result<Exit, Failure> {
     let config = setup::config(cli)?;
     let host = setup::server_host(cli, config)?;
-    let facade = Facade::new(host.clone(), args.profile.as_deref())?;
+    let facade = Facade::new(host.clone(), ServerSettings::default(), args.profile.as_deref())?;
     let stop = CancellationToken::new();
     let serving = facade.serve(tokio::io::stdin(), tokio::io::stdout(), stop.clone());
     let mut interrupts = Interrupts::new();

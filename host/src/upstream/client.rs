@@ -41,6 +41,20 @@ pub struct ClientCapabilities {
 }
 
 impl ClientCapabilities {
+    /// Reads what a client says of itself (`ClientCapabilities` of either era). Until revision
+    /// 2025-11-25 an empty `elicitation` means forms.
+    pub(crate) fn from_json(declared: &Value) -> Self {
+        let has = |pointer: &str| declared.pointer(pointer).is_some_and(|it| !it.is_null());
+        let elicitation = declared.get("elicitation").and_then(Value::as_object);
+        Self {
+            roots: has("/roots"),
+            sampling: has("/sampling"),
+            sampling_tools: has("/sampling/tools"),
+            elicitation: elicitation.is_some_and(|it| it.is_empty() || it.contains_key("form")),
+            elicitation_url: has("/elicitation/url"),
+        }
+    }
+
     /// As it stands in the handshake (`ClientCapabilities` of either era).
     pub(in crate::upstream) fn to_json(self) -> Value {
         let mut all = Map::new();

@@ -4,46 +4,49 @@
 //! The tools are few and stay the same however many servers are connected, so a model's context and
 //! its prompt cache do too. Whatever goes wrong in a call is a result with words in it
 //! (`isError`), never an error of the protocol: most clients show a model nothing of those.
+//!
+//! - `wire` reads and writes JSON-RPC, `stdio` carries it over pipes; `request` is one request and
+//!   what goes back and forth about it, `lifecycle` the two eras of the protocol.
+//! - `code` are the tools: search, describe, run.
+//!
+//! JSON-RPC is our own here too, for the reason that it is in [`crate::upstream`]: what passes
+//! through us has to stay what it is, and typed models drop what they do not know.
 
-mod definitions;
-mod find;
-mod results;
-mod run_python;
+mod code;
+mod lifecycle;
+mod request;
+mod stdio;
+mod wire;
 
-use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use rmcp::ErrorData;
-use rmcp::ServiceExt as _;
-use rmcp::handler::server::ServerHandler;
-use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, ListToolsResult,
-    PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig,
-};
-use rmcp::service::{RequestContext, RoleServer};
-use serde_json::{Map, Value};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::CancellationToken;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+pub use stdio::ServeError;
 
 use crate::Host;
 use crate::config::{NoProfile, Profile};
+use crate::tool::Json;
+use crate::upstream::Caller;
+use lifecycle::raw_of;
+use request::{Exchange, Outcome, Params, Peer, Request};
+use wire::RpcError;
+
+use super::settings::ServerSettings;
+
+/// What all façades of a host share.
+struct Shared {
+    host: Host,
+    settings: ServerSettings,
+}
 
 /// One profile of a host as an MCP server. Cheap to clone; it holds nothing of a client.
 #[derive(Clone)]
 pub struct Facade {
-    host: Host,
+    shared: Arc<Shared>,
     profile: Option<Arc<str>>,
-}
-
-/// Why serving ended before the client did.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The client's first messages were none of MCP.
-    #[error("the client did not begin as an MCP client does: {0}")]
-    Handshake(String),
-    /// A worker failed.
-    #[error("serving failed: {0}")]
-    Worker(String),
 }
 
 impl Facade {
@@ -51,102 +54,131 @@ impl Facade {
     ///
     /// # Errors
     /// There is no such profile.
-    pub fn new(host: Host, profile: Option<&str>) -> Result<Self, NoProfile> {
+    pub fn new(
+        host: Host,
+        settings: ServerSettings,
+        profile: Option<&str>,
+    ) -> Result<Self, NoProfile> {
         host.config().profile(profile)?;
-        Ok(Self { host, profile: profile.map(Into::into) })
+        let profile = profile.map(Into::into);
+        Ok(Self { shared: Arc::new(Shared { host, settings }), profile })
     }
 
-    /// Serves one client over a pair of streams, stdin and stdout usually, until it closes its end
-    /// or `stop` is cancelled.
+    /// The same for clients of another profile: sessions, kept results and limits are shared.
     ///
     /// # Errors
-    /// What came is not MCP.
-    pub async fn serve(
-        self,
-        from: impl AsyncRead + Send + Unpin + 'static,
-        to: impl AsyncWrite + Send + Unpin + 'static,
-        stop: CancellationToken,
-    ) -> Result<(), ServeError> {
-        let service = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ok(()),
-            service = self.serve_with_ct((from, to), stop.clone()) => service,
-        };
-        let service = service.map_err(|error| ServeError::Handshake(error.to_string()))?;
-        service.waiting().await.map_err(|error| ServeError::Worker(error.to_string()))?;
-        Ok(())
+    /// There is no such profile.
+    pub fn with_profile(&self, profile: Option<&str>) -> Result<Self, NoProfile> {
+        self.host().config().profile(profile)?;
+        Ok(Self { shared: Arc::clone(&self.shared), profile: profile.map(Into::into) })
+    }
+
+    fn host(&self) -> &Host {
+        &self.shared.host
+    }
+
+    fn settings(&self) -> &ServerSettings {
+        &self.shared.settings
     }
 
     /// The profile as it is now: a reload may have changed it.
     fn profile(&self) -> Result<Profile, String> {
-        let config = self.host.config();
+        let config = self.host().config();
         config.profile(self.profile.as_deref()).cloned().map_err(|error| error.to_string())
+    }
+
+    /// Answers one request. Gives nothing if the client cancelled it: then nobody waits.
+    pub(in crate::server) async fn answer(
+        &self,
+        id: &RawValue,
+        method: String,
+        params: Option<Json>,
+        caller: Caller,
+        exchange: Exchange,
+    ) -> Option<Outcome> {
+        let params = match Params::read(params.as_deref()) {
+            Ok(params) => params,
+            Err(error) => return Some(Err(error)),
+        };
+        let client = match lifecycle::client_of(&exchange.peer, &method, &params) {
+            Ok(client) => client,
+            Err(error) => return Some(Err(error)),
+        };
+        let peer = Arc::clone(&exchange.peer);
+        let Some(under_way) = peer.begin(id) else {
+            let words = "a request with this id is worked on already";
+            return Some(Err(RpcError::new(RpcError::INVALID_REQUEST, words)));
+        };
+        let cancel = under_way.token.clone();
+        let id = id.to_owned();
+        let request = Request { id, method, params, client, caller, exchange, cancel };
+        let (client, method) = (Arc::clone(&request.client), request.method.clone());
+        let outcome = self.dispatch(request).await;
+        if under_way.token.is_cancelled() {
+            return None;
+        }
+        Some(outcome.map(|result| lifecycle::finish(&client, &method, result)))
+    }
+
+    /// Takes what wants no answer.
+    pub(in crate::server) fn take_notification(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+        peer: &Peer,
+    ) {
+        if method == "notifications/cancelled" {
+            peer.cancel(params);
+        }
+    }
+
+    async fn dispatch(&self, request: Request) -> Outcome {
+        match &*request.method {
+            "initialize" => {
+                request.exchange.peer.introduce((*request.client).clone());
+                let (capabilities, words) = (self.capabilities(&request), self.instructions());
+                Ok(raw_of(&lifecycle::initialized(&request.client, &capabilities, &words)))
+            }
+            "server/discover" => {
+                let (capabilities, words) = (self.capabilities(&request), self.instructions());
+                Ok(raw_of(&lifecycle::discovered(&capabilities, &words)))
+            }
+            "ping" => Ok(raw_of(&json!({}))),
+            "tools/list" => {
+                request.exchange.peer.has_listed.store(true, Ordering::Relaxed);
+                Ok(raw_of(&json!({ "tools": code::definitions::tools() })))
+            }
+            "tools/call" => self.call_tool(request).await,
+            // Some clients ask for these whatever a server says that it has, and give up at an error.
+            "resources/list" => Ok(raw_of(&json!({ "resources": [] }))),
+            "resources/templates/list" => Ok(raw_of(&json!({ "resourceTemplates": [] }))),
+            "prompts/list" => Ok(raw_of(&json!({ "prompts": [] }))),
+            "logging/setLevel" => {
+                request.exchange.peer.set_log_level(request.params.need("level")?);
+                Ok(raw_of(&json!({})))
+            }
+            other => Err(RpcError::no_method(other)),
+        }
+    }
+
+    /// What is said at the beginning about what we can do.
+    fn capabilities(&self, _request: &Request) -> Value {
+        json!({ "tools": {} })
+    }
+
+    fn instructions(&self) -> String {
+        code::definitions::instructions(&self.granted_servers())
+    }
+
+    async fn call_tool(&self, request: Request) -> Outcome {
+        let name: String = request.params.need("name")?;
+        let arguments: Map<String, Value> = request.params.get("arguments")?.unwrap_or_default();
+        Ok(raw_of(&self.call_code_tool(&name, &arguments, &request).await))
     }
 
     fn granted_servers(&self) -> Vec<String> {
         let Ok(profile) = self.profile() else { return Vec::new() };
-        let names = self.host.upstreams().names().into_iter().map(|name| name.to_string());
+        let names = self.host().upstreams().names().into_iter().map(|name| name.to_string());
         names.filter(|name| profile.policy.may_grant_server(name)).collect()
     }
 }
-
-impl ServerHandler for Facade {
-    fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder().enable_tools().build();
-        let mut server = Implementation::from_build_env();
-        server.name = "toolcell".into();
-        server.version = env!("CARGO_PKG_VERSION").into();
-        let mut info = ServerConfig::new(capabilities).with_server_info(server);
-        info.protocol_version = ProtocolVersion::LATEST_WITH_INITIALIZE;
-        info.instructions = Some(definitions::instructions(&self.granted_servers()));
-        info
-    }
-
-    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
-        Cow::Borrowed(ProtocolVersion::KNOWN_VERSIONS)
-    }
-
-    async fn list_tools(
-        &self,
-        _page: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(definitions::tools()))
-    }
-
-    async fn call_tool(
-        &self,
-        request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
-        let arguments = request.arguments.unwrap_or_default();
-        let result = match &*request.name {
-            definitions::SEARCH_TOOLS => self.search_tools(&arguments).await,
-            definitions::DESCRIBE_TOOLS => self.describe_tools(&arguments).await,
-            definitions::RUN_PYTHON => self.run_python(&arguments, &context).await,
-            other => Err(format!(
-                "there is no tool {other:?} here; there are {}",
-                definitions::NAMES.join(", ")
-            )),
-        };
-        Ok(result.unwrap_or_else(|words| results::refusal(&words)).into())
-    }
-}
-
-/// Reads one argument. Models write numbers as text and forget what is optional.
-fn argument<T: serde::de::DeserializeOwned>(
-    arguments: &Map<String, Value>,
-    name: &str,
-) -> Result<Option<T>, String> {
-    let Some(value) = arguments.get(name).filter(|value| !value.is_null()) else {
-        return Ok(None);
-    };
-    let read = serde_json::from_value(value.clone());
-    let read = read.or_else(|error| match value {
-        Value::String(text) => serde_json::from_str(text).map_err(|_| error),
-        _ => Err(error),
-    });
-    read.map(Some).map_err(|error| format!("the argument `{name}` cannot be used: {error}"))
-}
-
-type ToolResult = Result<CallToolResult, String>;

@@ -1,23 +1,20 @@
 //! What clients see of the façade before they call anything: every word of it is in every prompt of
 //! every agent, so there are few.
 
-use std::sync::Arc;
-
-use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
-pub(super) const SEARCH_TOOLS: &str = "search_tools";
-pub(super) const DESCRIBE_TOOLS: &str = "describe_tools";
-pub(super) const RUN_PYTHON: &str = "run_python";
+pub(in crate::server::mcp) const SEARCH_TOOLS: &str = "search_tools";
+pub(in crate::server::mcp) const DESCRIBE_TOOLS: &str = "describe_tools";
+pub(in crate::server::mcp) const RUN_PYTHON: &str = "run_python";
 
 /// All of them.
-pub(super) const NAMES: [&str; 3] = [SEARCH_TOOLS, DESCRIBE_TOOLS, RUN_PYTHON];
+pub(in crate::server::mcp) const NAMES: [&str; 3] = [SEARCH_TOOLS, DESCRIBE_TOOLS, RUN_PYTHON];
 
 /// Servers that the instructions name; the others are found by searching.
 const NAMED_SERVERS: usize = 30;
 
 /// How to work with toolcell, in a few lines.
-pub(super) fn instructions(servers: &[String]) -> String {
+pub(in crate::server::mcp) fn instructions(servers: &[String]) -> String {
     let named = servers.iter().take(NAMED_SERVERS).cloned().collect::<Vec<_>>().join(", ");
     let more = match servers.len().saturating_sub(NAMED_SERVERS) {
         0 => String::new(),
@@ -40,7 +37,7 @@ pub(super) fn instructions(servers: &[String]) -> String {
 }
 
 /// The tools' definitions.
-pub(super) fn tools() -> Vec<Tool> {
+pub(in crate::server::mcp) fn tools() -> Vec<Value> {
     vec![
         tool(
             SEARCH_TOOLS,
@@ -101,19 +98,14 @@ pub(super) fn tools() -> Vec<Tool> {
     ]
 }
 
-fn tool(
-    name: &'static str,
-    title: &str,
-    description: &'static str,
-    schema: Value,
-    read_only: bool,
-) -> Tool {
-    let schema = match schema {
-        Value::Object(schema) => schema,
-        _ => serde_json::Map::new(),
-    };
-    let hints = ToolAnnotations::new().read_only(read_only).open_world(!read_only);
-    Tool::new(name, description, Arc::new(schema)).with_title(title).with_annotations(hints)
+fn tool(name: &str, title: &str, description: &str, schema: Value, read_only: bool) -> Value {
+    json!({
+        "name": name,
+        "title": title,
+        "description": description,
+        "inputSchema": schema,
+        "annotations": { "readOnlyHint": read_only, "openWorldHint": !read_only },
+    })
 }
 
 #[cfg(test)]
@@ -140,8 +132,9 @@ mod tests {
     #[test]
     fn every_client_accepts_the_names() {
         for tool in tools() {
-            assert!(NAMES.contains(&&*tool.name));
-            assert!(tool.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+            let name = tool["name"].as_str().unwrap();
+            assert!(NAMES.contains(&name));
+            assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
         }
     }
 }

@@ -4,32 +4,48 @@
 
 use std::fmt::Write as _;
 
-use rmcp::model::{CallToolResult, ContentBlock};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::runs::RunReport;
 
+/// The result of `tools/call`: one block of text, and the same for programs.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::server::mcp) struct ToolResult {
+    content: [TextBlock; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    structured_content: Option<Value>,
+    is_error: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct TextBlock {
+    r#type: &'static str,
+    text: String,
+}
+
+impl ToolResult {
+    fn new(text: String, structured_content: Option<Value>, is_error: bool) -> Self {
+        Self { content: [TextBlock { r#type: "text", text }], structured_content, is_error }
+    }
+}
+
 /// A call that could not be made: what is wrong, and what to do.
-pub(super) fn refusal(words: &str) -> CallToolResult {
-    let mut result = CallToolResult::error(vec![ContentBlock::text(format!("Error: {words}"))]);
-    result.structured_content = Some(json!({ "error": { "message": words } }));
-    result
+pub(super) fn refusal(words: &str) -> ToolResult {
+    let error = json!({ "error": { "message": words } });
+    ToolResult::new(format!("Error: {words}"), Some(error), true)
 }
 
 /// Plain text.
-pub(super) fn text(words: String) -> CallToolResult {
-    CallToolResult::success(vec![ContentBlock::text(words)])
+pub(super) fn text(words: String) -> ToolResult {
+    ToolResult::new(words, None, false)
 }
 
 /// A finished run.
-pub(super) fn of_run(report: &RunReport) -> CallToolResult {
-    let words = vec![ContentBlock::text(words(report))];
-    let mut result = match report.ok {
-        true => CallToolResult::success(words),
-        false => CallToolResult::error(words),
-    };
-    result.structured_content = Some(serde_json::to_value(report).unwrap_or(Value::Null));
-    result
+pub(super) fn of_run(report: &RunReport) -> ToolResult {
+    let structured = serde_json::to_value(report).unwrap_or(Value::Null);
+    ToolResult::new(words(report), Some(structured), !report.ok)
 }
 
 /// A run in words: what it printed and its value, or what went wrong, what it had done until then,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Facade, ToolResult, argument, results};
+use super::{Answer, Facade, argument, results};
 use crate::config::Profile;
 use crate::grants::nearest;
 use crate::ids::UpstreamName;
@@ -29,7 +29,11 @@ struct Offer {
 }
 
 impl Facade {
-    pub(super) async fn search_tools(&self, arguments: &Map<String, Value>) -> ToolResult {
+    pub(super) async fn search_tools(
+        &self,
+        arguments: &Map<String, Value>,
+        caller: &Caller,
+    ) -> Answer {
         let query: String = argument(arguments, "query")?.unwrap_or_default();
         let detail: Option<String> = argument(arguments, "detail")?;
         let detail = match detail.as_deref() {
@@ -43,7 +47,7 @@ impl Facade {
             }
         };
         let limit: u64 = argument(arguments, "limit")?.unwrap_or(10).clamp(1, MAX_LIMIT);
-        let offer = self.offer(&self.profile()?).await;
+        let offer = self.offer(&self.profile()?, caller).await;
         let found = search::rank(&offer.tools, &query);
         let mut text = String::new();
         let shown = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -67,13 +71,17 @@ impl Facade {
         Ok(results::text(text))
     }
 
-    pub(super) async fn describe_tools(&self, arguments: &Map<String, Value>) -> ToolResult {
+    pub(super) async fn describe_tools(
+        &self,
+        arguments: &Map<String, Value>,
+        caller: &Caller,
+    ) -> Answer {
         let names: Option<Names> = argument(arguments, "names")?;
         let names = names.map(Names::into_list).unwrap_or_default();
         if names.is_empty() {
             return Err("`names` has to name at least one tool, as SERVER.TOOL".to_owned());
         }
-        let offer = self.offer(&self.profile()?).await;
+        let offer = self.offer(&self.profile()?, caller).await;
         let mut text = String::new();
         let mut done = BTreeSet::new();
         for name in &names {
@@ -100,8 +108,8 @@ impl Facade {
     }
 
     /// Asks all granted servers at once. One that cannot be used is a line in the answer.
-    async fn offer(&self, profile: &Profile) -> Offer {
-        let access = self.host.upstreams().access(Caller::anonymous());
+    async fn offer(&self, profile: &Profile, caller: &Caller) -> Offer {
+        let access = self.host().upstreams().access(caller.clone());
         let granted = |name: &&UpstreamName| profile.policy.may_grant_server(name.as_str());
         let names: Vec<UpstreamName> = access.names().filter(granted).cloned().collect();
         let listings = names.into_iter().map(|name| {

@@ -1,12 +1,12 @@
 //! `run_python`: one script instead of many turns.
 
-use rmcp::model::{ProgressNotificationParam, ProgressToken};
-use rmcp::service::{Peer, RequestContext, RoleServer};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
-use super::{Facade, ToolResult, argument, results};
+use super::{Answer, Facade, argument, results};
 use crate::Script;
 use crate::events::RunEvent;
+use crate::server::mcp::request::{Exchange, Request};
 
 /// Notifications of one run. A script with ten thousand calls is no reason to flood its client.
 const MAX_NOTIFICATIONS: u32 = 200;
@@ -15,28 +15,29 @@ impl Facade {
     pub(super) async fn run_python(
         &self,
         arguments: &Map<String, Value>,
-        context: &RequestContext<RoleServer>,
-    ) -> ToolResult {
+        request: &Request,
+    ) -> Answer {
         let code: Option<String> = match arguments.get("code") {
             // Not as JSON: a script may well be a valid JSON text.
             Some(Value::String(code)) => Some(code.clone()),
             _ => argument(arguments, "code")?,
         };
         let code = code.ok_or("`code` is missing: the script to run, as text")?;
-        let mut script = Script::python(code);
+        let meta = request.params.meta.for_upstreams();
+        let mut script = Script::python(code).caller(request.caller.clone()).meta(meta);
         if let Some(input) = arguments.get("input").filter(|input| !input.is_null()) {
             script = script.input(input.clone());
         }
         let profile = self.profile()?;
-        let started = self.host.start_with(&profile, script);
+        let started = self.host().start_with(&profile, script);
         let mut run = started.map_err(|error| error.to_string())?;
-        let mut progress = Progress::new(context);
+        let mut progress = Progress::new(request);
         let cancel = run.cancellation();
         loop {
             tokio::select! {
                 biased;
                 // The client does not want it any more: the run ends, and its calls with it.
-                () = context.ct.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
+                () = request.cancel.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
                 event = run.next_event() => match event {
                     Some(event) => progress.tell(&event).await,
                     None => break,
@@ -50,14 +51,15 @@ impl Facade {
 
 /// Tells the client what the run does, if it wants to know.
 struct Progress<'a> {
-    peer: &'a Peer<RoleServer>,
-    token: Option<ProgressToken>,
+    exchange: &'a Exchange,
+    token: Option<&'a RawValue>,
     told: u32,
 }
 
 impl<'a> Progress<'a> {
-    fn new(context: &'a RequestContext<RoleServer>) -> Self {
-        Self { peer: &context.peer, token: context.meta.get_progress_token(), told: 0 }
+    fn new(request: &'a Request) -> Self {
+        let token = request.params.meta.progress_token();
+        Self { exchange: &request.exchange, token, told: 0 }
     }
 
     async fn tell(&mut self, event: &RunEvent) {
@@ -71,12 +73,8 @@ impl<'a> Progress<'a> {
         };
         // What a script or a server counts may start anew; the protocol wants a number that grows.
         self.told += 1;
-        let Some(token) = self.token.clone().filter(|_| self.told <= MAX_NOTIFICATIONS) else {
-            return;
-        };
-        let progress =
-            ProgressNotificationParam::new(token, f64::from(self.told)).with_message(words);
-        // A client that is gone is noticed by its closed stream.
-        let _ = self.peer.notify_progress(progress).await;
+        let Some(token) = self.token.filter(|_| self.told <= MAX_NOTIFICATIONS) else { return };
+        let params = json!({ "progressToken": token, "progress": self.told, "message": words });
+        self.exchange.notify("notifications/progress", &params).await;
     }
 }

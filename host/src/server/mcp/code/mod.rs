@@ -1,0 +1,53 @@
+//! The tools of code mode: few, the same for everybody, and each answer complete in words.
+
+pub(super) mod definitions;
+mod find;
+mod results;
+mod run_python;
+
+use serde_json::{Map, Value};
+
+use super::Facade;
+use super::request::Request;
+use results::ToolResult;
+
+/// An answer, or why there is none: in words for a model.
+type Answer = Result<ToolResult, String>;
+
+impl Facade {
+    /// Calls one of our own tools.
+    pub(super) async fn call_code_tool(
+        &self,
+        name: &str,
+        arguments: &Map<String, Value>,
+        request: &Request,
+    ) -> ToolResult {
+        let answer = match name {
+            definitions::SEARCH_TOOLS => self.search_tools(arguments, &request.caller).await,
+            definitions::DESCRIBE_TOOLS => self.describe_tools(arguments, &request.caller).await,
+            definitions::RUN_PYTHON => self.run_python(arguments, request).await,
+            other => {
+                let shown: String = other.chars().take(100).collect();
+                let known = definitions::NAMES.join(", ");
+                Err(format!("there is no tool {shown:?} here; there are {known}"))
+            }
+        };
+        answer.unwrap_or_else(|words| results::refusal(&words))
+    }
+}
+
+/// Reads one argument. Models write numbers as text and forget what is optional.
+fn argument<T: serde::de::DeserializeOwned>(
+    arguments: &Map<String, Value>,
+    name: &str,
+) -> Result<Option<T>, String> {
+    let Some(value) = arguments.get(name).filter(|value| !value.is_null()) else {
+        return Ok(None);
+    };
+    let read = serde_json::from_value(value.clone());
+    let read = read.or_else(|error| match value {
+        Value::String(text) => serde_json::from_str(text).map_err(|_| error),
+        _ => Err(error),
+    });
+    read.map(Some).map_err(|error| format!("the argument `{name}` cannot be used: {error}"))
+}

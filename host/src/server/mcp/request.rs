@@ -1,0 +1,317 @@
+//! One request of a client, and what there is between it and us while it is worked on. Over which
+//! wire it came, pipes or HTTP, makes no difference from here on.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use indexmap::IndexMap;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::wire::{self, RpcError};
+use crate::tool::Json;
+use crate::upstream::{Caller, ClientCapabilities, Era, Refusal};
+
+/// The members of a request's `params`, not decoded.
+#[derive(Clone, Debug, Default)]
+pub(in crate::server) struct Params {
+    members: IndexMap<String, Json>,
+    pub(in crate::server) meta: Meta,
+}
+
+/// The members of `_meta`, not decoded.
+#[derive(Clone, Debug, Default)]
+pub(in crate::server) struct Meta(IndexMap<String, Json>);
+
+impl Meta {
+    pub(in crate::server) const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+    pub(in crate::server) const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+    pub(in crate::server) const CLIENT: &str = "io.modelcontextprotocol/clientInfo";
+    pub(in crate::server) const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+    pub(in crate::server) const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+    pub(in crate::server) const SERVER: &str = "io.modelcontextprotocol/serverInfo";
+    const PROGRESS_TOKEN: &str = "progressToken";
+
+    pub(in crate::server) fn raw(&self, name: &str) -> Option<&RawValue> {
+        self.0.get(name).map(|value| &**value)
+    }
+
+    pub(in crate::server) fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_str(self.raw(name)?.get()).ok()
+    }
+
+    /// With what progress is to be told, if the client wants it to be.
+    pub(in crate::server) fn progress_token(&self) -> Option<&RawValue> {
+        self.raw(Self::PROGRESS_TOKEN)
+    }
+
+    /// What belongs to whoever works on the request in the end: trace context and the like. Our own
+    /// client adds what the protocol needs.
+    pub(in crate::server) fn for_upstreams(&self) -> serde_json::Map<String, serde_json::Value> {
+        let passes = |name: &str| {
+            name != Self::PROGRESS_TOKEN && !name.starts_with("io.modelcontextprotocol/")
+        };
+        let members = self.0.iter().filter(|(name, _)| passes(name));
+        let decoded = |(name, value): (&String, &Json)| {
+            Some((name.clone(), serde_json::from_str(value.get()).ok()?))
+        };
+        members.filter_map(decoded).collect()
+    }
+}
+
+impl Params {
+    /// Takes `params` apart.
+    pub(in crate::server) fn read(params: Option<&RawValue>) -> Result<Self, RpcError> {
+        let Some(params) = params else { return Ok(Self::default()) };
+        let invalid = |error| RpcError::invalid_params(format!("`params` is no object: {error}"));
+        let mut members: IndexMap<String, Json> =
+            serde_json::from_str(params.get()).map_err(invalid)?;
+        let meta = match members.shift_remove("_meta") {
+            None => Meta::default(),
+            Some(meta) => Meta(serde_json::from_str(meta.get()).map_err(|error| {
+                RpcError::invalid_params(format!("`_meta` is no object: {error}"))
+            })?),
+        };
+        Ok(Self { members, meta })
+    }
+
+    pub(in crate::server) fn raw(&self, name: &str) -> Option<&RawValue> {
+        self.members.get(name).map(|value| &**value).filter(|value| value.get() != "null")
+    }
+
+    /// One member, if it is there.
+    pub(in crate::server) fn get<T: DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, RpcError> {
+        let Some(raw) = self.raw(name) else { return Ok(None) };
+        let read = serde_json::from_str(raw.get());
+        read.map(Some)
+            .map_err(|error| RpcError::invalid_params(format!("`{name}` cannot be used: {error}")))
+    }
+
+    /// One member that has to be there.
+    pub(in crate::server) fn need<T: DeserializeOwned>(&self, name: &str) -> Result<T, RpcError> {
+        let member = self.get(name)?;
+        member.ok_or_else(|| RpcError::invalid_params(format!("`{name}` is missing")))
+    }
+}
+
+/// What is known of the program at the other end.
+#[derive(Clone, Debug)]
+pub(in crate::server) struct Client {
+    /// In which way it speaks.
+    pub(in crate::server) era: Era,
+    /// The protocol's revision that was agreed on, or that the request names.
+    pub(in crate::server) revision: String,
+    /// What it can be asked.
+    pub(in crate::server) capabilities: ClientCapabilities,
+    /// What it calls itself, `name version`.
+    pub(in crate::server) name: Option<String>,
+}
+
+impl Client {
+    /// One that said nothing: a POST of its own with no handshake before it.
+    pub(in crate::server) fn unknown() -> Self {
+        Self {
+            era: Era::Legacy,
+            revision: "2025-03-26".to_owned(),
+            capabilities: ClientCapabilities::default(),
+            name: None,
+        }
+    }
+
+    pub(in crate::server) fn is_modern(&self) -> bool {
+        self.era == Era::Modern
+    }
+}
+
+/// Where messages to the client go. Bounded: when a client reads nothing, whoever writes waits.
+pub(in crate::server) type Outbox = mpsc::Sender<Vec<u8>>;
+
+/// The client at the other end, as far as it outlives one request: a process that started us, or a
+/// session over HTTP. Requests that stand alone have one of their own each.
+pub(in crate::server) struct Peer {
+    client: RwLock<Option<Arc<Client>>>,
+    /// For what belongs to no request: changes of lists, updates.
+    pub(in crate::server) outbox: Outbox,
+    /// The questions that it has not answered yet.
+    questions: Mutex<HashMap<u64, oneshot::Sender<Result<Json, RpcError>>>>,
+    next_question: AtomicU64,
+    /// The requests that are worked on, by their ids.
+    under_way: Mutex<HashMap<String, CancellationToken>>,
+    /// Whether it has asked for a list since it began: before that it cannot hold an old one.
+    pub(in crate::server) has_listed: AtomicBool,
+    /// What it wants to hear of logs (`logging/setLevel`).
+    log_level: Mutex<Option<String>>,
+    /// Ends with it.
+    pub(in crate::server) gone: CancellationToken,
+}
+
+impl Peer {
+    pub(in crate::server) fn new(outbox: Outbox) -> Arc<Self> {
+        Arc::new(Self {
+            client: RwLock::default(),
+            outbox,
+            questions: Mutex::default(),
+            next_question: AtomicU64::new(1),
+            under_way: Mutex::default(),
+            has_listed: AtomicBool::new(false),
+            log_level: Mutex::default(),
+            gone: CancellationToken::new(),
+        })
+    }
+
+    /// Who it is, once it has said so.
+    pub(in crate::server) fn client(&self) -> Option<Arc<Client>> {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(in crate::server) fn introduce(&self, client: Client) {
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(client));
+    }
+
+    pub(in crate::server) fn log_level(&self) -> Option<String> {
+        lock(&self.log_level).clone()
+    }
+
+    pub(in crate::server) fn set_log_level(&self, level: String) {
+        *lock(&self.log_level) = Some(level);
+    }
+
+    /// Begins a request: until the guard is dropped, `notifications/cancelled` reaches it. Gives
+    /// nothing if there is one with this id already.
+    pub(in crate::server) fn begin(self: &Arc<Self>, id: &RawValue) -> Option<UnderWay> {
+        let token = self.gone.child_token();
+        let mut under_way = lock(&self.under_way);
+        if under_way.contains_key(id.get()) {
+            return None;
+        }
+        under_way.insert(id.get().to_owned(), token.clone());
+        Some(UnderWay { peer: Arc::clone(self), id: id.get().to_owned(), token })
+    }
+
+    /// How many requests are worked on.
+    pub(in crate::server) fn under_way(&self) -> usize {
+        lock(&self.under_way).len()
+    }
+
+    /// Takes `notifications/cancelled`. One that names nothing that is worked on is no mistake: the
+    /// answer may be on its way.
+    pub(in crate::server) fn cancel(&self, params: Option<&RawValue>) {
+        let Ok(params) = Params::read(params) else { return };
+        let Some(id) = params.raw("requestId") else { return };
+        if let Some(token) = lock(&self.under_way).get(id.get()) {
+            token.cancel();
+        }
+    }
+
+    /// Takes an answer to a question of ours. One that comes too late, or twice, is dropped.
+    pub(in crate::server) fn take_answer(&self, id: &RawValue, outcome: Result<Json, RpcError>) {
+        let Ok(id) = id.get().parse::<u64>() else { return };
+        let waiting = lock(&self.questions).remove(&id);
+        if let Some(waiting) = waiting {
+            let _ = waiting.send(outcome);
+        }
+    }
+}
+
+/// A request that is worked on.
+pub(in crate::server) struct UnderWay {
+    peer: Arc<Peer>,
+    id: String,
+    pub(in crate::server) token: CancellationToken,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        lock(&self.peer.under_way).remove(&self.id);
+    }
+}
+
+/// What goes back and forth about one request before it is answered.
+#[derive(Clone)]
+pub(in crate::server) struct Exchange {
+    pub(in crate::server) peer: Arc<Peer>,
+    /// Where what belongs to this request goes: over HTTP, into its own response.
+    outbox: Outbox,
+}
+
+impl Exchange {
+    pub(in crate::server) fn new(peer: Arc<Peer>, outbox: Outbox) -> Self {
+        Self { peer, outbox }
+    }
+
+    /// Sends a notification. If the client is gone, that is noticed elsewhere.
+    pub(in crate::server) async fn notify(&self, method: &str, params: &impl Serialize) {
+        let _ = self.outbox.send(wire::notification(method, params)).await;
+    }
+
+    /// Asks the client something, as revisions up to 2025-11-25 do. Cancel-safe: the client is told
+    /// when nobody waits for its answer any more.
+    pub(in crate::server) async fn ask(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+    ) -> Result<Json, Refusal> {
+        let id = self.peer.next_question.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        lock(&self.peer.questions).insert(id, sender);
+        let asked = Asked { exchange: self, id };
+        let gone = || Refusal {
+            code: RpcError::INTERNAL,
+            message: "the client went away before it answered".to_owned(),
+        };
+        let sent = self.outbox.send(wire::question(id, method, params)).await;
+        sent.map_err(|_| gone())?;
+        let outcome = tokio::select! {
+            outcome = answer => outcome.map_err(|_| gone())?,
+            () = self.peer.gone.cancelled() => return Err(gone()),
+        };
+        drop(asked);
+        outcome.map_err(|error| Refusal { code: error.code, message: error.message })
+    }
+}
+
+/// A question that has not been answered.
+struct Asked<'a> {
+    exchange: &'a Exchange,
+    id: u64,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if lock(&self.exchange.peer.questions).remove(&self.id).is_some() {
+            let params = serde_json::json!({ "requestId": self.id, "reason": "no longer needed" });
+            let message = wire::notification("notifications/cancelled", &params);
+            // Whoever is dropped cannot wait; a client that reads nothing loses nothing.
+            let _ = self.exchange.outbox.try_send(message);
+        }
+    }
+}
+
+/// One request, read and admitted.
+pub(in crate::server) struct Request {
+    /// As the client wrote it.
+    pub(in crate::server) id: Json,
+    pub(in crate::server) method: String,
+    pub(in crate::server) params: Params,
+    /// The program that asks.
+    pub(in crate::server) client: Arc<Client>,
+    /// For whom it asks.
+    pub(in crate::server) caller: Caller,
+    pub(in crate::server) exchange: Exchange,
+    /// The client does not want it any more, or is gone.
+    pub(in crate::server) cancel: CancellationToken,
+}
+
+/// What a request comes to.
+pub(in crate::server) type Outcome = Result<Json, RpcError>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
