@@ -1,5 +1,7 @@
-//! `cargo xtask bench`: toolcell's speed beside pyeryx's and native CPython's, as ratios in one run.
+//! `cargo xtask bench`: toolcell's speed beside pyeryx's and native CPython's, as ratios in one run;
+//! and that of the façade beside `eryx serve`'s.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -7,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::process::{self, step};
 use crate::workspace::Workspace;
 
-const PYERYX: &str = "pyeryx==0.11.0";
+const PYERYX: &str = "pyeryx[serve]==0.11.0";
 
 /// Builds the benchmarks, installs the rival, and prints the table.
 pub(crate) fn bench(workspace: &Workspace) -> Result<()> {
@@ -35,10 +37,22 @@ pub(crate) fn bench(workspace: &Workspace) -> Result<()> {
             compare.env(name, value);
         }
     }
+    let mut facade = Command::new("python3");
+    facade.current_dir(&workspace.root).arg("benches/facade.py");
+    facade.arg("--toolcell").arg(toolcell.get_program());
+    for (name, value) in toolcell.get_envs() {
+        if let Some(value) = value {
+            facade.env(name, value);
+        }
+    }
     if let Some(rival) = rival {
         compare.args(["--pyeryx", &rival]);
+        facade.arg("--eryx").arg(Path::new(&rival).with_file_name("eryx"));
     }
-    step("measuring (some minutes; leave the machine alone)", || process::run(&mut compare))
+    step("measuring (some minutes; leave the machine alone)", || {
+        process::run(&mut compare)?;
+        process::run(&mut facade)
+    })
 }
 
 /// Builds one benchmark and says where it is. Cargo names the file by a hash and tells it as JSON.
@@ -71,7 +85,7 @@ fn pyeryx(workspace: &Workspace) -> Result<Option<String>> {
         eprintln!("==> no Python 3.12 or newer in PATH: the table comes without pyeryx");
         return Ok(None);
     };
-    let folder = workspace.root.join("target/bench/pyeryx");
+    let folder = workspace.root.join("target/bench/pyeryx-serve");
     let interpreter = folder.join("bin/python");
     let complete = folder.join("complete");
     if !complete.exists() {
