@@ -4,15 +4,18 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tokio::sync::mpsc;
+
 use crate::broker::{Broker, RunContext};
 use crate::config::{self, Config, ConfigError, Profile};
+use crate::events::RunEvent;
 use crate::ids::{RunId, UpstreamName};
 use crate::journal::{JournalStore, MemoryStore};
 use crate::language::Language;
 use crate::monitor::{Monitor, MonitorScope};
 use crate::runs::{self, Parts, Run, RunReport, Script, StartError};
 use crate::sandbox::{Cache, CallRequest, Sandbox, SandboxError};
-use crate::tool::{CallAnswer, CallMethod};
+use crate::tool::{CallAnswer, CallMethod, Json};
 use crate::upstream::auth::{Authorization, AuthorizationPrompt, TokenStore};
 use crate::upstream::settings::UpstreamSettings;
 use crate::upstream::{Caller, ClientHandler, DuplicateUpstream, Upstreams};
@@ -87,6 +90,19 @@ impl fmt::Display for Reloaded {
         }
         Ok(())
     }
+}
+
+/// For whom a single call is made, and who hears of it. The default is nobody in particular.
+#[derive(Clone, Default)]
+pub struct CallOptions {
+    /// For whom.
+    pub caller: Caller,
+    /// Who answers what the server asks meanwhile, instead of the host's own handler.
+    pub handler: Option<Arc<dyn ClientHandler>>,
+    /// Members for the `_meta` of the request, a JSON object: trace context and the like.
+    pub meta: Option<Json>,
+    /// Who is told what happens meanwhile. The call waits for a watcher that does not read.
+    pub events: Option<mpsc::Sender<RunEvent>>,
 }
 
 /// A host could not be made.
@@ -301,36 +317,42 @@ impl Host {
 
     /// Calls one tool as a script under this profile would: same grants, limits and record.
     pub async fn call_tool(&self, profile: &Profile, tool: &str, arguments: &str) -> CallAnswer {
-        self.make_call(profile, CallMethod::Tool, tool, arguments).await
+        self.call(profile, CallMethod::Tool, (tool, arguments), CallOptions::default()).await
     }
 
     /// Reads one resource as a script under this profile would. The answer is MCP's result, as
     /// structured content.
     pub async fn read_resource(&self, profile: &Profile, server: &str, uri: &str) -> CallAnswer {
-        self.make_call(profile, CallMethod::Resource, server, uri).await
+        self.call(profile, CallMethod::Resource, (server, uri), CallOptions::default()).await
     }
 
     /// Fills in one prompt, `server.prompt`, as a script under this profile would, with a JSON
     /// object of texts. The answer is MCP's result, as structured content.
     pub async fn get_prompt(&self, profile: &Profile, prompt: &str, arguments: &str) -> CallAnswer {
-        self.make_call(profile, CallMethod::Prompt, prompt, arguments).await
+        self.call(profile, CallMethod::Prompt, (prompt, arguments), CallOptions::default()).await
     }
 
-    async fn make_call(
+    /// Makes one call as a script under this profile would, for somebody: a tool by its full name
+    /// and with its arguments, a resource by its server and URI, a prompt by its full name and with
+    /// a JSON object of texts.
+    ///
+    /// Cancel-safe: dropping the future tells the server that the call is cancelled.
+    pub async fn call(
         &self,
         profile: &Profile,
         method: CallMethod,
-        name: &str,
-        arguments: &str,
+        (name, arguments): (&str, &str),
+        options: CallOptions,
     ) -> CallAnswer {
+        let CallOptions { caller, handler, meta, events } = options;
         let (mut calls, _log) = self.inner.parts.broker.open(RunContext {
             id: RunId::random(),
             policy: profile.policy.clone(),
             limits: profile.limits.clone(),
-            events: None,
-            caller: Caller::anonymous(),
-            handler: None,
-            meta: None,
+            events,
+            caller,
+            handler,
+            meta,
         });
         calls
             .call(CallRequest {

@@ -34,7 +34,7 @@ pub mod stubs;
 pub mod tool;
 pub mod upstream;
 
-pub use host::{Host, HostBuilder, HostError, Reloaded, default_cache_folder};
+pub use host::{CallOptions, Host, HostBuilder, HostError, Reloaded, default_cache_folder};
 pub use runs::{RunReport, Script};
 
 /// The README's Rust is compiled with the documentation's tests.

@@ -2,9 +2,14 @@
 //! operator wants a model to know about it.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::limits::{LimitKind, LimitReached};
-use crate::tool::{CallError, ContentBlock, Phase, ToolOutput};
+use crate::tool::{CallError, ContentBlock, Json, Phase, ToolOutput};
 use crate::upstream::UpstreamError;
 use crate::upstream::settings::{Hints, UpstreamSettings};
 
@@ -65,8 +70,18 @@ impl<'a> Advice<'a> {
             (output.is_error, self.pick(|hints| hints.on_tool_error.as_ref()))
         {
             output.content.push(ContentBlock::Text(hint.to_owned()));
+            output.raw = output.raw.take().map(|raw| with_text(&raw, hint).unwrap_or(raw));
         }
     }
+}
+
+/// A result with one more block of text.
+fn with_text(result: &RawValue, text: &str) -> Option<Arc<Json>> {
+    let mut members: IndexMap<&str, Json> = serde_json::from_str(result.get()).ok()?;
+    let mut content: Vec<Json> = serde_json::from_str(members.get("content")?.get()).ok()?;
+    content.push(to_raw_value(&json!({ "type": "text", "text": text })).ok()?);
+    members.insert("content", to_raw_value(&content).ok()?);
+    Some(Arc::new(to_raw_value(&members).ok()?))
 }
 
 /// Whether the server had the call already.

@@ -354,6 +354,11 @@ pub(crate) struct McpArgs {
     /// The profile that decides what agents see and may do [default: the configuration's default]
     #[arg(long, short, value_name = "NAME")]
     pub(crate) profile: Option<String>,
+
+    /// Show agents the servers' own tools, resources and prompts too, tools and prompts as
+    /// SERVER_NAME
+    #[arg(long)]
+    pub(crate) gateway: bool,
 }
 
 #[derive(Debug, Args)]

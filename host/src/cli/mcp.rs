@@ -15,6 +15,7 @@ pub(super) async fn mcp(cli: &Cli, args: &McpArgs) -> Result<Exit, Failure> {
     let config = setup::config(cli)?;
     let host = setup::server_host(cli, config)?;
     let facade = Facade::new(host.clone(), ServerSettings::default(), args.profile.as_deref())?;
+    let facade = if args.gateway { facade.as_gateway() } else { facade };
     let stop = CancellationToken::new();
     let serving = facade.serve(tokio::io::stdin(), tokio::io::stdout(), stop.clone());
     let mut interrupts = Interrupts::new();

@@ -46,7 +46,9 @@ pub use load::{MAX_FILE_BYTES, load};
 pub use monitor::MonitorSettings;
 pub use overrides::{InvalidOverride, Overrides};
 pub use reference::{bare, inline, reference};
-pub use resolved::{Config, InvalidProfileName, NoProfile, Profile, ProfileName, ServerSource};
+pub use resolved::{
+    Config, Endpoint, InvalidProfileName, NoProfile, Profile, ProfileName, ServerSource,
+};
 pub use schema::schema;
 pub use show::{UnknownServer, show};
 pub use watch::{SharedLookup, Watch};

@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use super::error::KeyPath;
 use super::findings::{Findings, suggestion};
 use super::limits::{MIN_PYTHON_MEMORY_BYTES, apply};
-use super::resolved::{Profile, ProfileName};
+use super::resolved::{Endpoint, Profile, ProfileName};
 use super::units::format_size;
 use super::written::{WrittenConfig, WrittenConstraint, WrittenProfile, WrittenRule};
 use crate::grants::{
@@ -114,8 +114,24 @@ fn resolve_one(
         limits,
         runtimes,
         imports: written.imports.clone(),
+        endpoint: endpoint(written, path, findings),
         all_granted_by_default: false,
     }
+}
+
+fn endpoint(written: &WrittenProfile, path: &KeyPath, findings: &mut Findings<'_>) -> Endpoint {
+    let by_default = Endpoint::default();
+    let endpoint = Endpoint {
+        code: written.code.unwrap_or(by_default.code),
+        gateway: written.gateway.unwrap_or(by_default.gateway),
+        prefix: written.prefix.unwrap_or(by_default.prefix),
+        list_changed: written.list_changed.unwrap_or(by_default.list_changed),
+    };
+    if !endpoint.code && !endpoint.gateway && !findings.is_faulty(&path.key("gateway")) {
+        let cause = "agents would see nothing at all";
+        findings.problem_with(&path.key("code"), cause, "write gateway = true too");
+    }
+    endpoint
 }
 
 fn check_memory(limits: &Limits, path: &KeyPath, findings: &mut Findings<'_>) {

@@ -107,9 +107,30 @@ pub struct Profile {
     pub runtimes: Vec<Language>,
     /// The Python modules that their code may import; `None` for all that there are.
     pub imports: Option<Vec<String>>,
+    /// What agents see of it.
+    pub endpoint: Endpoint,
     /// The operator named no profile and no grant, so this one grants every tool. Whoever starts
     /// runs by it says so.
     pub all_granted_by_default: bool,
+}
+
+/// What agents see of a profile when they connect to `toolcell mcp` or `toolcell serve`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The tools of code mode.
+    pub code: bool,
+    /// What is granted of the servers' own tools, resources and prompts.
+    pub gateway: bool,
+    /// The server's name stands before the names that the gateway shows.
+    pub prefix: bool,
+    /// Clients of the gateway are told when its lists change.
+    pub list_changed: bool,
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self { code: true, gateway: false, prefix: true, list_changed: true }
+    }
 }
 
 impl Profile {
@@ -121,6 +142,7 @@ impl Profile {
             limits,
             runtimes: Language::ALL.to_vec(),
             imports: None,
+            endpoint: Endpoint::default(),
             all_granted_by_default: true,
         }
     }

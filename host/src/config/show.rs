@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::findings::suggestion;
 use super::monitor::MonitorSettings;
-use super::resolved::{Config, Profile};
+use super::resolved::{Config, Endpoint, Profile};
 use super::template::is_literal;
 use super::units::{format_count, format_duration, format_size};
 use super::written::{Template, WrittenServer};
@@ -369,8 +369,15 @@ pub(super) fn monitor(settings: &MonitorSettings) -> Map<String, Value> {
 }
 
 fn profile(profile: &Profile) -> Map<String, Value> {
-    let Profile { name: _, policy, limits: own, runtimes, imports, all_granted_by_default: _ } =
-        profile;
+    let Profile {
+        name: _,
+        policy,
+        limits: own,
+        runtimes,
+        imports,
+        endpoint: Endpoint { code, gateway, prefix, list_changed },
+        all_granted_by_default: _,
+    } = profile;
     let tools: Vec<String> = policy.patterns().iter().map(ToString::to_string).collect();
     let resources: Vec<String> = policy.resources().iter().map(ToString::to_string).collect();
     let prompts: Vec<String> = policy.prompts().iter().map(ToString::to_string).collect();
@@ -390,6 +397,10 @@ fn profile(profile: &Profile) -> Map<String, Value> {
         .with("prompts", prompts)
         .with("runtimes", runtimes)
         .with_some("imports", imports.clone())
+        .with_some("code", (!*code).then_some(false))
+        .with_some("gateway", gateway.then_some(true))
+        .with_some("prefix", gateway.then_some(*prefix))
+        .with_some("list_changed", gateway.then_some(*list_changed))
         .with_some("rules", (!rules.is_empty()).then_some(rules))
         .with("limits", limits(own))
         .0

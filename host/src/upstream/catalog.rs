@@ -57,6 +57,20 @@ impl Catalog {
     pub fn tool(&self, name: &str) -> Option<&ToolDescription> {
         self.places.get(name).and_then(|place| self.tools.get(*place))
     }
+
+    /// Whether two lists are the same, to the letter.
+    pub(super) fn has_same_tools(&self, other: &Self) -> bool {
+        fn text(tool: &ToolDescription) -> Option<&str> {
+            tool.raw.as_ref().map(|raw| raw.get())
+        }
+        Arc::ptr_eq(&self.tools, &other.tools)
+            || (self.tools.len() == other.tools.len()
+                && self
+                    .tools
+                    .iter()
+                    .zip(&*other.tools)
+                    .all(|(one, other)| one.name == other.name && text(one) == text(other)))
+    }
 }
 
 /// One page of `tools/list`.

@@ -21,6 +21,7 @@ use crate::tool::Json;
 use crate::upstream::client::{
     CallContext, ClientCapabilities, ClientHandler, Refusal, ServerEvent, ServerRequest,
 };
+use crate::upstream::connection::News;
 use crate::upstream::message::{self, Incoming};
 
 /// The most questions of one server that are being answered at once.
@@ -135,6 +136,8 @@ pub(super) struct Inbox {
     /// Who answers where a call brings nobody of its own.
     handler: Option<Arc<dyn ClientHandler>>,
     changes: watch::Sender<Changes>,
+    /// Who hears of changes of any server.
+    news: News,
     /// Who is told when single resources change, by the URI that they asked about.
     listeners: Mutex<Vec<Listener>>,
     next_token: AtomicU64,
@@ -162,11 +165,17 @@ impl Inbox {
             capabilities: capabilities.unwrap_or_default(),
             handler,
             changes: watch::Sender::default(),
+            news: News::default(),
             listeners: Mutex::default(),
             next_token: AtomicU64::new(1),
             under_way: Mutex::default(),
             questions: Mutex::default(),
         }
+    }
+
+    /// Tells this one too when a list changed.
+    pub(super) fn telling(self, news: News) -> Self {
+        Self { news, ..self }
     }
 
     /// What is said at the handshake.
@@ -308,11 +317,9 @@ impl Inbox {
 
     fn take_news(&self, method: &str, params: Option<Json>, origin: Option<&Arc<Watch>>) {
         match method {
-            "notifications/tools/list_changed" => self.changes.send_modify(|it| it.tools += 1),
-            "notifications/resources/list_changed" => {
-                self.changes.send_modify(|it| it.resources += 1);
-            }
-            "notifications/prompts/list_changed" => self.changes.send_modify(|it| it.prompts += 1),
+            "notifications/tools/list_changed" => self.note_change(|it| it.tools += 1),
+            "notifications/resources/list_changed" => self.note_change(|it| it.resources += 1),
+            "notifications/prompts/list_changed" => self.note_change(|it| it.prompts += 1),
             "notifications/resources/updated" => self.take_update(params.as_deref()),
             "notifications/progress" => self.take_progress(params),
             "notifications/message" => {
@@ -327,6 +334,11 @@ impl Inbox {
             "notifications/cancelled" => self.take_cancellation(params.as_deref()),
             _ => {}
         }
+    }
+
+    fn note_change(&self, count: impl FnOnce(&mut Changes)) {
+        self.changes.send_modify(count);
+        self.news.tell();
     }
 
     fn take_progress(&self, params: Option<Json>) {

@@ -90,6 +90,22 @@ pub struct WrittenProfile {
     /// The Python modules that code may import; all that there are if left out.
     #[schemars(example = json!(["json", "re"]))]
     pub imports: Option<Vec<String>>,
+    /// Whether agents have the tools of code mode (`search_tools`, `describe_tools`, `run_python`);
+    /// yes if left out.
+    #[schemars(example = false)]
+    pub code: Option<bool>,
+    /// Whether agents also see the granted tools, resources and prompts of the servers themselves,
+    /// tools and prompts as `SERVER_NAME`; no if left out.
+    #[schemars(example = true)]
+    pub gateway: Option<bool>,
+    /// Whether the server's name stands before the names that the gateway shows; yes if left out.
+    /// Without it, of several servers' tools of one name the first server's keeps the name, in the
+    /// order of this file, and the others are shown as `SERVER_NAME`.
+    #[schemars(example = false)]
+    pub prefix: Option<bool>,
+    /// Whether clients of the gateway are told when its lists change; yes if left out.
+    #[schemars(example = false)]
+    pub list_changed: Option<bool>,
     /// The limits of a run.
     pub limits: WrittenLimits,
     /// With which arguments tools may be called.

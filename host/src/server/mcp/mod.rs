@@ -7,12 +7,13 @@
 //!
 //! - `wire` reads and writes JSON-RPC, `stdio` carries it over pipes; `request` is one request and
 //!   what goes back and forth about it, `lifecycle` the two eras of the protocol.
-//! - `code` are the tools: search, describe, run.
+//! - `code` are the tools: search, describe, run; `gateway` shows what the servers offer themselves.
 //!
 //! JSON-RPC is our own here too, for the reason that it is in [`crate::upstream`]: what passes
 //! through us has to stay what it is, and typed models drop what they do not know.
 
 mod code;
+mod gateway;
 mod lifecycle;
 mod request;
 mod stdio;
@@ -27,9 +28,10 @@ use serde_json::{Map, Value, json};
 pub use stdio::ServeError;
 
 use crate::Host;
-use crate::config::{NoProfile, Profile};
+use crate::config::{Config, NoProfile, Profile};
 use crate::tool::Json;
 use crate::upstream::Caller;
+use gateway::Gateway;
 use lifecycle::raw_of;
 use request::{Exchange, Outcome, Params, Peer, Request};
 use wire::RpcError;
@@ -40,6 +42,7 @@ use super::settings::ServerSettings;
 struct Shared {
     host: Host,
     settings: ServerSettings,
+    gateway: Gateway,
 }
 
 /// One profile of a host as an MCP server. Cheap to clone; it holds nothing of a client.
@@ -47,6 +50,8 @@ struct Shared {
 pub struct Facade {
     shared: Arc<Shared>,
     profile: Option<Arc<str>>,
+    /// Whatever the profile says, what the servers offer is shown too.
+    always_gateway: bool,
 }
 
 impl Facade {
@@ -61,7 +66,8 @@ impl Facade {
     ) -> Result<Self, NoProfile> {
         host.config().profile(profile)?;
         let profile = profile.map(Into::into);
-        Ok(Self { shared: Arc::new(Shared { host, settings }), profile })
+        let shared = Shared { host, settings, gateway: Gateway::default() };
+        Ok(Self { shared: Arc::new(shared), profile, always_gateway: false })
     }
 
     /// The same for clients of another profile: sessions, kept results and limits are shared.
@@ -70,7 +76,14 @@ impl Facade {
     /// There is no such profile.
     pub fn with_profile(&self, profile: Option<&str>) -> Result<Self, NoProfile> {
         self.host().config().profile(profile)?;
-        Ok(Self { shared: Arc::clone(&self.shared), profile: profile.map(Into::into) })
+        Ok(Self { profile: profile.map(Into::into), ..self.clone() })
+    }
+
+    /// The same, but what is granted of the servers' own tools, resources and prompts is shown too,
+    /// as a profile with `gateway = true` shows it.
+    #[must_use]
+    pub fn as_gateway(self) -> Self {
+        Self { always_gateway: true, ..self }
     }
 
     fn host(&self) -> &Host {
@@ -83,8 +96,14 @@ impl Facade {
 
     /// The profile as it is now: a reload may have changed it.
     fn profile(&self) -> Result<Profile, String> {
-        let config = self.host().config();
-        config.profile(self.profile.as_deref()).cloned().map_err(|error| error.to_string())
+        self.profile_of(&self.host().config())
+    }
+
+    fn profile_of(&self, config: &Config) -> Result<Profile, String> {
+        let profile = config.profile(self.profile.as_deref());
+        let mut profile = profile.cloned().map_err(|error| error.to_string())?;
+        profile.endpoint.gateway |= self.always_gateway;
+        Ok(profile)
     }
 
     /// Answers one request. Gives nothing if the client cancelled it: then nobody waits.
@@ -146,15 +165,22 @@ impl Facade {
             "ping" => Ok(raw_of(&json!({}))),
             "tools/list" => {
                 request.exchange.peer.has_listed.store(true, Ordering::Relaxed);
-                Ok(raw_of(&json!({ "tools": code::definitions::tools() })))
+                self.list_tools(&request).await
             }
             "tools/call" => self.call_tool(request).await,
             // Some clients ask for these whatever a server says that it has, and give up at an error.
-            "resources/list" => Ok(raw_of(&json!({ "resources": [] }))),
-            "resources/templates/list" => Ok(raw_of(&json!({ "resourceTemplates": [] }))),
-            "prompts/list" => Ok(raw_of(&json!({ "prompts": [] }))),
+            "resources/list" => self.list_resources(&request).await,
+            "resources/templates/list" => self.list_templates(&request).await,
+            "prompts/list" => self.list_prompts(&request).await,
+            "resources/read" => self.read_resource(&request).await,
+            "prompts/get" => self.get_prompt(&request).await,
+            "completion/complete" => self.complete(&request).await,
             "logging/setLevel" => {
-                request.exchange.peer.set_log_level(request.params.need("level")?);
+                let level: String = request.params.need("level")?;
+                if gateway::gravity(&level).is_none() {
+                    return Err(RpcError::invalid_params("`level` is none of syslog's levels"));
+                }
+                request.exchange.peer.set_log_level(level);
                 Ok(raw_of(&json!({})))
             }
             other => Err(RpcError::no_method(other)),
@@ -163,7 +189,9 @@ impl Facade {
 
     /// What is said at the beginning about what we can do.
     fn capabilities(&self, _request: &Request) -> Value {
-        json!({ "tools": {} })
+        let mut capabilities = json!({ "tools": {} });
+        self.gateway_capabilities(&mut capabilities);
+        capabilities
     }
 
     fn instructions(&self) -> String {
@@ -172,6 +200,9 @@ impl Facade {
 
     async fn call_tool(&self, request: Request) -> Outcome {
         let name: String = request.params.need("name")?;
+        if let Some(outcome) = self.call_if_upstream(&name, &request).await {
+            return outcome;
+        }
         let arguments: Map<String, Value> = request.params.get("arguments")?.unwrap_or_default();
         Ok(raw_of(&self.call_code_tool(&name, &arguments, &request).await))
     }

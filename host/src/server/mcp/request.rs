@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use indexmap::IndexMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -52,15 +52,29 @@ impl Meta {
     /// What belongs to whoever works on the request in the end: trace context and the like. Our own
     /// client adds what the protocol needs.
     pub(in crate::server) fn for_upstreams(&self) -> serde_json::Map<String, serde_json::Value> {
-        let passes = |name: &str| {
-            name != Self::PROGRESS_TOKEN && !name.starts_with("io.modelcontextprotocol/")
-        };
         let members = self.0.iter().filter(|(name, _)| passes(name));
         let decoded = |(name, value): (&String, &Json)| {
             Some((name.clone(), serde_json::from_str(value.get()).ok()?))
         };
         members.filter_map(decoded).collect()
     }
+
+    /// The same to the letter, for a single request, with the level of log entries that is wanted.
+    pub(in crate::server) fn to_pass(&self, log_level: Option<&str>) -> Option<Json> {
+        let mut members: IndexMap<&str, Json> = IndexMap::new();
+        for (name, value) in self.0.iter().filter(|(name, _)| passes(name)) {
+            members.insert(name, value.clone());
+        }
+        if let Some(level) = log_level.and_then(|level| to_raw_value(level).ok()) {
+            members.insert(Self::LOG_LEVEL, level);
+        }
+        if members.is_empty() { None } else { to_raw_value(&members).ok() }
+    }
+}
+
+/// Whether a member of `_meta` is for whoever works on the request, and not for us.
+fn passes(name: &str) -> bool {
+    name != Meta::PROGRESS_TOKEN && !name.starts_with("io.modelcontextprotocol/")
 }
 
 impl Params {

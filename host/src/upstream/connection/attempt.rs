@@ -10,7 +10,6 @@ use super::lists::Lists;
 use super::{Client, Connection, OnPhase, Remote, deadline_after, listen};
 use crate::tool::Phase;
 use crate::upstream::auth::Provider;
-use crate::upstream::client::ClientHandler;
 use crate::upstream::error::{Cause, UpstreamError};
 use crate::upstream::handshake::{
     Era, HTTP_PROBE_TIME, PROBE_TIME, RequestMeta, ServerInfo, shake_hands,
@@ -57,8 +56,7 @@ pub(super) async fn open(
     }
     let redactor = Arc::new(redactor);
     let deadline = deadline_after(settings.timeouts.handshake);
-    let handler = client.handler.as_ref();
-    let beginning = Beginning { settings, handler, tokens, redactor: &redactor, deadline };
+    let beginning = Beginning { settings, client, tokens, redactor: &redactor, deadline };
     let first = first_way(&settings.transport, known);
     let mut attempt = beginning.connect(first)?;
     on_phase(Phase::Handshake);
@@ -138,7 +136,7 @@ fn both_failed(second: Way, before: &Cause, error: TransportError) -> TransportE
 /// What all attempts to open one connection have in common.
 struct Beginning<'a> {
     settings: &'a UpstreamSettings,
-    handler: Option<&'a Arc<dyn ClientHandler>>,
+    client: &'a Client,
     tokens: Option<Arc<Provider>>,
     redactor: &'a Arc<Redactor>,
     deadline: Instant,
@@ -175,7 +173,8 @@ impl Beginning<'_> {
 
     fn connect(&self, way: Way) -> Result<Attempt, UpstreamError> {
         let settings = self.settings;
-        let inbox = Arc::new(Inbox::new(settings.name.clone(), self.handler.cloned()));
+        let inbox = Inbox::new(settings.name.clone(), self.client.handler.clone());
+        let inbox = Arc::new(inbox.telling(self.client.news.clone()));
         // What fails before anything was sent is a matter of the settings or of this machine.
         let link = self.link(way, &inbox).map_err(|cause| UpstreamError::Unavailable {
             server: settings.name.clone(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -51,6 +51,23 @@ pub(super) struct Client {
     pub(super) handler: Option<Arc<dyn ClientHandler>>,
     /// Where tokens come from.
     pub(super) authorization: Authorization,
+    /// Told whenever what servers list may have changed.
+    pub(super) news: News,
+}
+
+/// Counts the moments after which a list of some server may be another than before.
+#[derive(Clone, Default)]
+pub(super) struct News(watch::Sender<u64>);
+
+impl News {
+    /// Something may have changed.
+    pub(super) fn tell(&self) {
+        self.0.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
 }
 
 /// A connection to an upstream of any kind.

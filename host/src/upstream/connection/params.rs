@@ -74,7 +74,11 @@ impl Serialize for Meta<'_> {
             .unwrap_or_default();
         let is_ours = |name: &str| {
             name == "progressToken"
-                || (self.protocol.is_some() && RequestMeta::MEMBERS.contains(&name))
+                || match self.protocol {
+                    Some(_) => RequestMeta::MEMBERS.contains(&name),
+                    // Older servers have another way to be told.
+                    None => name == LOG_LEVEL,
+                }
         };
         for (name, value) in members.iter().filter(|(name, _)| !is_ours(name)) {
             map.serialize_entry(name, value)?;

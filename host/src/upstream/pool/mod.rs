@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 
 use crate::ids::{ToolName, UpstreamName};
 use crate::offers::{Offers, Prompt, Resource, ResourceTemplate};
@@ -32,7 +33,7 @@ use crate::upstream::caller::Caller;
 use crate::upstream::catalog::Catalog;
 use crate::upstream::check::{self, CheckReport};
 use crate::upstream::client::{CallContext, ClientHandler};
-use crate::upstream::connection::{self, Client, Question};
+use crate::upstream::connection::{self, Client, News, Question};
 use crate::upstream::contents::{PromptOutput, ResourceOutput};
 use crate::upstream::error::{Cause, UpstreamError};
 use crate::upstream::health::Health;
@@ -87,7 +88,7 @@ impl Upstreams {
         handler: Option<Arc<dyn ClientHandler>>,
         authorization: Authorization,
     ) -> Result<Self, DuplicateUpstream> {
-        let client = Client { handler, authorization };
+        let client = Client { handler, authorization, news: News::default() };
         let health = Health::default();
         let servers = RwLock::default();
         let upstreams = Self { inner: Arc::new(Inner { servers, client, health }) };
@@ -117,7 +118,14 @@ impl Upstreams {
         let unprobed = |server: &Arc<Server>| server.settings().unprobed();
         health.keep(after.iter().map(|(name, server)| (name, unprobed(server))));
         *servers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+        client.news.tell();
         Ok(())
+    }
+
+    /// Counts the moments after which what the servers list may be another than before. That it
+    /// counted does not mean that anything changed.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.inner.client.news.subscribe()
     }
 
     /// The servers as they are now, for one user of them. What is opened for this user alone is
@@ -270,6 +278,12 @@ impl Access {
     pub async fn catalog(&self, name: &UpstreamName) -> Result<Arc<Catalog>, UpstreamError> {
         let server = self.server(name)?;
         server.unless_closing(server.catalog(&self.scope)).await
+    }
+
+    /// What a server offered when it was last asked, by whomever, if that is the same for all
+    /// callers. Connects nothing.
+    pub fn known_catalog(&self, name: &UpstreamName) -> Option<Arc<Catalog>> {
+        self.servers.get(name)?.known_catalog()
     }
 
     /// Calls a tool with a JSON object as its arguments. `timeout`, or the server's own

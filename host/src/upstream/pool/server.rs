@@ -112,9 +112,18 @@ impl Server {
         let list = || self.list(&line, scope);
         let catalog = self.with_retries(&line, None, deadline, list).await;
         if let Ok(catalog) = &catalog {
-            *lock(&self.catalog) = Some(Arc::clone(catalog));
+            let before = lock(&self.catalog).replace(Arc::clone(catalog));
+            if before.is_none_or(|before| !before.has_same_tools(catalog)) {
+                self.client.news.tell();
+            }
         }
         catalog
+    }
+
+    /// The last list of its tools, where that is the same for all callers.
+    pub(super) fn known_catalog(&self) -> Option<Arc<Catalog>> {
+        let is_common = !self.settings.transport.refers_to_caller();
+        lock(&self.catalog).clone().filter(|_| is_common)
     }
 
     /// Until when connecting, handshake and listing together are tried again.

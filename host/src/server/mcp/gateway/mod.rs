@@ -1,0 +1,249 @@
+//! The gateway: what the servers offer themselves, shown to the clients of a profile. What is granted
+//! of their tools, resources, templates and prompts is listed as they list it, and whatever is asked
+//! of it takes the road of a script's calls: grants, schema, limits, journal.
+//!
+//! - `names` decides under which names, `definition` how an entry looks, `lists` gathers and pages.
+//! - `tools`, `resources`, `prompts` and `completion` are what can be listed and asked.
+//! - `forward` tells a client what its server says meanwhile, `failure` what went wrong.
+//!
+//! Nothing is connected before a client's first list or call.
+
+mod completion;
+mod definition;
+mod failure;
+mod forward;
+mod lists;
+mod names;
+mod prompts;
+mod resources;
+mod tools;
+mod uris;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+pub(super) use forward::gravity;
+pub(crate) use tools::clashes;
+
+use super::Facade;
+use super::code::definitions;
+use super::lifecycle::raw_of;
+use super::request::{Outcome, Request};
+use super::wire::RpcError;
+use crate::CallOptions;
+use crate::config::{Config, Endpoint, Profile};
+use crate::ids::{ToolName, UpstreamName};
+use crate::tool::{CallAnswer, CallMethod};
+use crate::upstream::Access;
+use forward::Forward;
+use lists::{Gathered, Item};
+use tools::Shelves;
+
+/// Things that were told once; beyond, they are told again.
+const MAX_TOLD: usize = 10_000;
+
+/// What the gateways of a host's profiles have in common.
+#[derive(Default)]
+pub(super) struct Gateway {
+    shelves: Mutex<Shelves>,
+    /// Names that clash, and were told of.
+    told: Mutex<HashSet<String>>,
+}
+
+/// What one request sees of the host: one configuration, and the servers for one caller.
+struct View {
+    config: Arc<Config>,
+    profile: Profile,
+    access: Access,
+}
+
+impl View {
+    /// The servers of which something may be granted, in the operator's order.
+    fn servers(&self, may_grant: impl Fn(&str) -> bool) -> Vec<UpstreamName> {
+        self.access.names().filter(|name| may_grant(name.as_str())).cloned().collect()
+    }
+}
+
+impl Facade {
+    /// All tools of the profile: our own first, then the servers'.
+    pub(super) async fn list_tools(&self, request: &Request) -> Outcome {
+        let view = self.view(request)?;
+        let items = unless_cancelled(request, self.tools_of(&view)).await?;
+        lists::page("tools", &items, cursor(request)?.as_deref())
+    }
+
+    async fn tools_of(&self, view: &View) -> Vec<Item> {
+        let Endpoint { code, gateway, .. } = view.profile.endpoint;
+        let own = definitions::tools();
+        let own = own.iter().filter(|_| code).filter_map(|tool| {
+            let name = tool.get("name").and_then(Value::as_str)?;
+            Some(Item { key: name.into(), raw: raw_of(tool).into() })
+        });
+        let mut items: Vec<Item> = own.collect();
+        if gateway {
+            items.extend(self.upstream_tools(view).await);
+        }
+        items
+    }
+
+    /// Calls one of the servers' tools, if the name can be one's.
+    pub(super) async fn call_if_upstream(&self, name: &str, request: &Request) -> Option<Outcome> {
+        let view = self.view(request).ok()?;
+        let Endpoint { code, gateway, .. } = view.profile.endpoint;
+        if !gateway || (code && definitions::NAMES.contains(&name)) {
+            return None;
+        }
+        Some(self.call_upstream_tool(&view, name, request).await)
+    }
+
+    pub(super) async fn list_resources(&self, request: &Request) -> Outcome {
+        let items = match self.gateway_view(request)? {
+            Some(view) => unless_cancelled(request, self.upstream_resources(&view)).await?,
+            None => Vec::new(),
+        };
+        lists::page("resources", &items, cursor(request)?.as_deref())
+    }
+
+    pub(super) async fn list_templates(&self, request: &Request) -> Outcome {
+        let items = match self.gateway_view(request)? {
+            Some(view) => unless_cancelled(request, self.upstream_templates(&view)).await?,
+            None => Vec::new(),
+        };
+        lists::page("resourceTemplates", &items, cursor(request)?.as_deref())
+    }
+
+    pub(super) async fn list_prompts(&self, request: &Request) -> Outcome {
+        let items = match self.gateway_view(request)? {
+            Some(view) => unless_cancelled(request, self.upstream_prompts(&view)).await?,
+            None => Vec::new(),
+        };
+        lists::page("prompts", &items, cursor(request)?.as_deref())
+    }
+
+    /// What a gateway adds to what is said at the beginning about what we can do.
+    pub(super) fn gateway_capabilities(&self, capabilities: &mut Value) {
+        let Ok(profile) = self.profile() else { return };
+        if !profile.endpoint.gateway {
+            return;
+        }
+        capabilities["logging"] = json!({});
+        let servers = self.host().upstreams().names();
+        let any = |may_grant: &dyn Fn(&str) -> bool| {
+            servers.iter().any(|server| may_grant(server.as_str()))
+        };
+        let resources = any(&|server| profile.policy.may_grant_resources(server));
+        let prompts = any(&|server| profile.policy.may_grant_prompts(server));
+        if resources {
+            capabilities["resources"] = json!({});
+        }
+        if prompts {
+            capabilities["prompts"] = json!({});
+        }
+        if resources || prompts {
+            capabilities["completions"] = json!({});
+        }
+    }
+
+    fn view(&self, request: &Request) -> Result<View, RpcError> {
+        let config = self.host().config();
+        let profile =
+            self.profile_of(&config).map_err(|words| RpcError::new(RpcError::INTERNAL, words))?;
+        let access = self.host().upstreams().access(request.caller.clone());
+        Ok(View { config, profile, access })
+    }
+
+    /// The same, if the profile shows what the servers offer.
+    fn gateway_view(&self, request: &Request) -> Result<Option<View>, RpcError> {
+        let view = self.view(request)?;
+        Ok(Some(view).filter(|view| view.profile.endpoint.gateway))
+    }
+
+    fn gateway(&self) -> &Gateway {
+        &self.shared.gateway
+    }
+
+    /// One call, as a script would make it, until the client does not want it any more.
+    async fn make_call(
+        &self,
+        view: &View,
+        method: CallMethod,
+        what: (&str, &str),
+        request: &Request,
+    ) -> Result<CallAnswer, RpcError> {
+        let forward = Forward::new(request);
+        let (events, mut said) = mpsc::channel(forward::QUEUE);
+        let options = CallOptions {
+            caller: request.caller.clone(),
+            handler: None,
+            meta: forward.meta(request),
+            events: forward.wants_any().then_some(events),
+        };
+        let mut call = std::pin::pin!(self.host().call(&view.profile, method, what, options));
+        let answer = loop {
+            tokio::select! {
+                biased;
+                () = request.cancel.cancelled() => return Err(failure::cancelled()),
+                Some(event) = said.recv() => forward.tell(&event).await,
+                answer = &mut call => break answer,
+            }
+        };
+        while let Ok(event) = said.try_recv() {
+            forward.tell(&event).await;
+        }
+        Ok(answer)
+    }
+
+    /// Tells once under which name something is shown whose own name is another's.
+    fn tell_clash(&self, what: &str, name: &ToolName, shown: Option<&str>) {
+        let key = format!("{what} {name:?} {shown:?}");
+        let mut told = lock(&self.gateway().told);
+        if told.len() >= MAX_TOLD {
+            told.clear();
+        }
+        if told.insert(key) {
+            let how = shown.map_or("not shown".to_owned(), |shown| format!("shown as {shown}"));
+            let ToolName { upstream, tool } = name;
+            tracing::warn!("{what} {tool:?} of server {upstream} is {how}: its name is another's");
+        }
+    }
+}
+
+/// Does something until the client does not want it any more.
+async fn unless_cancelled<T>(
+    request: &Request,
+    work: impl Future<Output = T>,
+) -> Result<T, RpcError> {
+    tokio::select! {
+        biased;
+        () = request.cancel.cancelled() => Err(failure::cancelled()),
+        done = work => Ok(done),
+    }
+}
+
+fn cursor(request: &Request) -> Result<Option<String>, RpcError> {
+    request.params.get("cursor")
+}
+
+/// Which lists are missing is told in the log, where the operator looks.
+fn tell_missing<T>(what: &str, gathered: &Gathered<T>) {
+    for (server, listed) in gathered {
+        if let Err(missing) = listed {
+            tracing::warn!(%server, "its {what} are not listed: {missing}");
+        }
+    }
+}
+
+/// Why the lists of some servers are missing.
+fn in_words<T>(gathered: &Gathered<T>) -> Vec<String> {
+    let missing = gathered.iter().filter_map(|(server, listed)| {
+        listed.as_ref().err().map(|why| format!("server {server} cannot be used now: {why}"))
+    });
+    missing.collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,311 @@
+//! The servers' own tools: listed under names of ours, called as a script would call them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use super::definition::Definition;
+use super::lists::{self, Gathered, Item, Missing};
+use super::names::{self, Original, Shown, Taken};
+use super::{View, failure, lock, tell_missing, unless_cancelled};
+use crate::config::{Config, Profile};
+use crate::grants::nearest;
+use crate::ids::{ToolName, UpstreamName};
+use crate::server::mcp::Facade;
+use crate::server::mcp::code::definitions;
+use crate::server::mcp::lifecycle::raw_of;
+use crate::server::mcp::request::{Outcome, Request};
+use crate::tool::{CallMethod, ContentBlock, Json, ToolDescription, ToolOutput};
+use crate::upstream::Catalog;
+
+/// How many similar names an error offers.
+const NEAREST: usize = 3;
+
+/// The most shelves that are kept: beyond, they are made anew.
+const MAX_SHELVES: usize = 1_000;
+
+/// The catalog of one server.
+#[derive(Clone)]
+struct Source {
+    server: UpstreamName,
+    catalog: Arc<Catalog>,
+    /// Nothing is shown of a server that cannot be used now, but its names stay its own.
+    is_up: bool,
+}
+
+/// The granted tools of one server, or of all where names have no prefix, as clients see them.
+pub(super) struct Shelf {
+    /// Of what it was made; another list, another shelf.
+    made_of: Vec<Arc<Catalog>>,
+    config: Arc<Config>,
+    tools: Vec<Shelved>,
+    places: HashMap<Arc<str>, usize>,
+}
+
+struct Shelved {
+    item: Item,
+    tool: ToolName,
+}
+
+impl Shelf {
+    fn find(&self, shown: &str) -> Option<&ToolName> {
+        self.places.get(shown).map(|place| &self.tools[*place].tool)
+    }
+}
+
+/// Shelves that were made, by profile and, with prefixes, server.
+#[derive(Default)]
+pub(super) struct Shelves(HashMap<(String, Option<UpstreamName>), Arc<Shelf>>);
+
+/// What was found under a name.
+enum Found {
+    Tool(ToolName),
+    /// The server that must have it cannot be listed now; this is the likeliest name.
+    Perhaps(ToolName),
+    Nothing {
+        near: Vec<String>,
+        missing: Vec<String>,
+    },
+}
+
+impl Facade {
+    /// The granted tools of all servers, in the operator's order, and which servers are missing.
+    pub(super) async fn upstream_tools(&self, view: &View) -> Vec<Item> {
+        let gathered = gather(view).await;
+        tell_missing("tools", &gathered);
+        let sources = sources(view, &gathered);
+        let is_up = |tool: &ToolName| {
+            sources.iter().any(|source| source.is_up && source.server == tool.upstream)
+        };
+        let mut items: Vec<Item> = Vec::new();
+        let mut seen = HashSet::new();
+        for shelf in self.shelves(view, &sources) {
+            for shelved in shelf.tools.iter().filter(|shelved| is_up(&shelved.tool)) {
+                if seen.insert(Arc::clone(&shelved.item.key)) {
+                    items.push(shelved.item.clone());
+                }
+            }
+        }
+        items
+    }
+
+    /// Calls a tool by the name that clients see. The server's answer passes as it is.
+    pub(super) async fn call_upstream_tool(
+        &self,
+        view: &View,
+        name: &str,
+        request: &Request,
+    ) -> Outcome {
+        let finding = unless_cancelled(request, self.find_tool(view, name));
+        let tool = match finding.await? {
+            Found::Tool(tool) | Found::Perhaps(tool) => tool,
+            Found::Nothing { near, missing } => return failure::no_tool(name, &near, &missing),
+        };
+        let arguments = request.params.raw("arguments").map_or("{}", |arguments| arguments.get());
+        let what = (&*tool.to_string(), arguments);
+        match self.make_call(view, CallMethod::Tool, what, request).await? {
+            Ok(output) => Ok(as_result(output)),
+            Err(error) => failure::of_tool(&tool, &error),
+        }
+    }
+
+    /// With prefixes only the servers are asked whose tool it may be.
+    async fn find_tool(&self, view: &View, shown: &str) -> Found {
+        if !view.profile.endpoint.prefix {
+            return self.find_among_all(view, shown).await;
+        }
+        let mut servers: Vec<UpstreamName> = view.servers(|server| {
+            view.profile.policy.may_grant_server(server) && names::may_be_of(server, shown)
+        });
+        servers.sort_by_key(|server| std::cmp::Reverse(server.as_str().len()));
+        let (mut perhaps, mut known) = (None, Vec::new());
+        for server in servers {
+            let Ok(catalog) = view.access.catalog(&server).await else {
+                let name = shown.get(server.as_str().len() + 1..).filter(|name| !name.is_empty());
+                perhaps = perhaps.or(name.map(|name| ToolName::new(server, name)));
+                continue;
+            };
+            let source = Source { server, catalog, is_up: true };
+            for shelf in self.shelves(view, &[source]) {
+                if let Some(tool) = shelf.find(shown) {
+                    return Found::Tool(tool.clone());
+                }
+                known.extend(shelf.tools.iter().map(|shelved| shelved.item.key.to_string()));
+            }
+        }
+        perhaps.map_or_else(
+            || Found::Nothing { near: near(shown, &known), missing: Vec::new() },
+            Found::Perhaps,
+        )
+    }
+
+    async fn find_among_all(&self, view: &View, shown: &str) -> Found {
+        let gathered = gather(view).await;
+        let shelves = self.shelves(view, &sources(view, &gathered));
+        if let Some(tool) = shelves.iter().find_map(|shelf| shelf.find(shown)) {
+            return Found::Tool(tool.clone());
+        }
+        let known = shelves.iter().flat_map(|shelf| &shelf.tools);
+        let known: Vec<String> = known.map(|shelved| shelved.item.key.to_string()).collect();
+        Found::Nothing { near: near(shown, &known), missing: super::in_words(&gathered) }
+    }
+
+    /// The shelves of these sources: one each, or one for all.
+    fn shelves(&self, view: &View, sources: &[Source]) -> Vec<Arc<Shelf>> {
+        match view.profile.endpoint.prefix {
+            true => sources
+                .iter()
+                .map(|source| {
+                    let server = Some(source.server.clone());
+                    self.shelf(view, server, std::slice::from_ref(source))
+                })
+                .collect(),
+            false => vec![self.shelf(view, None, sources)],
+        }
+    }
+
+    /// A shelf that is kept, or a new one.
+    fn shelf(&self, view: &View, server: Option<UpstreamName>, sources: &[Source]) -> Arc<Shelf> {
+        let key = (view.profile.name.to_string(), server);
+        let made_of: Vec<_> = sources.iter().map(|source| Arc::clone(&source.catalog)).collect();
+        let is_same = |shelf: &Arc<Shelf>| {
+            let catalogs = shelf.made_of.iter().zip(&made_of);
+            shelf.made_of.len() == made_of.len()
+                && catalogs.into_iter().all(|(one, other)| Arc::ptr_eq(one, other))
+                && Arc::ptr_eq(&shelf.config, &view.config)
+        };
+        if let Some(shelf) = lock(&self.gateway().shelves).0.get(&key).filter(|it| is_same(it)) {
+            return Arc::clone(shelf);
+        }
+        let shelf = Arc::new(self.fill(view, sources, made_of));
+        let mut shelves = lock(&self.gateway().shelves);
+        if shelves.0.len() >= MAX_SHELVES {
+            shelves.0.clear();
+        }
+        shelves.0.insert(key, Arc::clone(&shelf));
+        shelf
+    }
+
+    fn fill(&self, view: &View, sources: &[Source], made_of: Vec<Arc<Catalog>>) -> Shelf {
+        let View { config, profile, access } = view;
+        let config = Arc::clone(config);
+        let mut shelf = Shelf { made_of, config, tools: Vec::new(), places: HashMap::new() };
+        let servers: Vec<String> = access.names().map(ToString::to_string).collect();
+        for (tool, shown) in named(profile, &servers, sources) {
+            if shown.clashes {
+                self.tell_clash("tool", &tool.name, shown.name.as_deref());
+            }
+            let (true, Some(name)) = (profile.policy.grants(&tool.name), shown.name) else {
+                continue;
+            };
+            let settings = access.settings(&tool.name.upstream);
+            let own = settings.and_then(|settings| settings.tools.get(&*tool.name.tool));
+            let mut definition = Definition::of_tool(tool, own);
+            definition.set("name", &name);
+            let key: Arc<str> = name.into();
+            shelf.places.insert(Arc::clone(&key), shelf.tools.len());
+            let item = Item { key, raw: definition.finish() };
+            shelf.tools.push(Shelved { item, tool: tool.name.clone() });
+        }
+        shelf
+    }
+}
+
+/// The tools under the names that clients see. With prefixes, tools that are not granted count too,
+/// so that a name is the same in all profiles.
+fn named<'a>(
+    profile: &Profile,
+    servers: &[String],
+    sources: &'a [Source],
+) -> Vec<(&'a ToolDescription, Shown)> {
+    let taken = Taken { reserved: &definitions::NAMES, servers };
+    if profile.endpoint.prefix {
+        let named = sources.iter().flat_map(|source| {
+            let names: Vec<&str> = source.catalog.tools.iter().map(|it| &*it.name.tool).collect();
+            let shown = names::with_prefix(source.server.as_str(), &names, taken);
+            source.catalog.tools.iter().zip(shown)
+        });
+        return named.collect();
+    }
+    let tools = sources.iter().flat_map(|source| source.catalog.tools.iter());
+    let tools: Vec<_> = tools.filter(|tool| profile.policy.grants(&tool.name)).collect();
+    let originals: Vec<_> = tools
+        .iter()
+        .map(|tool| Original { server: tool.name.upstream.as_str(), name: &tool.name.tool })
+        .collect();
+    let shown = names::without_prefix(&originals, taken);
+    tools.into_iter().zip(shown).collect()
+}
+
+/// How tools are shown under a profile, for reports: those whose name is not what one expects.
+pub(crate) fn clashes(
+    profile: &Profile,
+    servers: &[UpstreamName],
+    catalogs: &[(UpstreamName, Arc<Catalog>)],
+) -> Vec<(ToolName, Option<String>)> {
+    let sources: Vec<Source> = catalogs
+        .iter()
+        .map(|(server, catalog)| Source {
+            server: server.clone(),
+            catalog: Arc::clone(catalog),
+            is_up: true,
+        })
+        .collect();
+    let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+    let named = named(profile, &servers, &sources);
+    let granted = named.into_iter().filter(|(tool, _)| profile.policy.grants(&tool.name));
+    let clashes = granted.filter(|(_, shown)| shown.clashes);
+    clashes.map(|(tool, shown)| (tool.name.clone(), shown.name)).collect()
+}
+
+async fn gather(view: &View) -> Gathered<Arc<Catalog>> {
+    let servers = view.servers(|server| view.profile.policy.may_grant_server(server));
+    lists::gather(servers, |server| {
+        let access = view.access.clone();
+        async move { access.catalog(&server).await }
+    })
+    .await
+}
+
+/// What is listed now; of a slow server, what it listed before.
+fn sources(view: &View, gathered: &Gathered<Arc<Catalog>>) -> Vec<Source> {
+    let source = |(server, listed): &(UpstreamName, Result<Arc<Catalog>, Missing>)| {
+        let (catalog, is_up) = match listed {
+            Ok(catalog) => (Arc::clone(catalog), true),
+            Err(missing) => (view.access.known_catalog(server)?, matches!(missing, Missing::Slow)),
+        };
+        Some(Source { server: server.clone(), catalog, is_up })
+    };
+    gathered.iter().filter_map(source).collect()
+}
+
+fn near(shown: &str, known: &[String]) -> Vec<String> {
+    let near = nearest(shown, known.iter().map(String::as_str), NEAREST);
+    near.into_iter().map(|name| name.to_owned()).collect()
+}
+
+/// The result as its server sent it.
+fn as_result(output: ToolOutput) -> Json {
+    if let Some(raw) = output.raw {
+        return Arc::unwrap_or_clone(raw);
+    }
+    let content: Vec<Value> = output.content.iter().map(as_json).collect();
+    let mut result = json!({ "content": content, "isError": output.is_error });
+    if let Some(structured) = &output.structured {
+        result["structuredContent"] = json!(structured);
+    }
+    raw_of(&result)
+}
+
+fn as_json(block: &ContentBlock) -> Value {
+    let media = |kind: &str, data: &[u8], mime_type: &str| json!({ "type": kind, "data": BASE64_STANDARD.encode(data), "mimeType": mime_type });
+    match block {
+        ContentBlock::Text(text) => json!({ "type": "text", "text": text }),
+        ContentBlock::Image { data, mime_type } => media("image", data, mime_type),
+        ContentBlock::Audio { data, mime_type } => media("audio", data, mime_type),
+        ContentBlock::Resource(json) | ContentBlock::Other(json) => json!(json),
+    }
+}
