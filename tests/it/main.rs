@@ -12,6 +12,7 @@ mod door;
 mod facade;
 mod faults;
 mod files;
+mod gateway;
 mod grants;
 mod hosts;
 mod library;

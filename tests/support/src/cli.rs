@@ -261,13 +261,23 @@ impl Running {
     /// No such line comes in time.
     #[track_caller]
     pub fn wait_for_line(&self, part: &str) -> String {
+        self.wait_for_line_with(part, part)
+    }
+
+    /// As [`Running::wait_for_line`], for a line with two parts.
+    ///
+    /// # Panics
+    /// No such line comes in time.
+    #[track_caller]
+    pub fn wait_for_line_with(&self, part: &str, other: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         let mut text = self.captured.text.lock().expect("no reader panics");
         loop {
             for stream in [&text.stdout, &text.stderr] {
                 let complete = stream.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
                 let lines = String::from_utf8_lossy(&stream[..complete]);
-                if let Some(line) = lines.lines().find(|line| line.contains(part)) {
+                let mut lines = lines.lines();
+                if let Some(line) = lines.find(|line| line.contains(part) && line.contains(other)) {
                     return line.to_owned();
                 }
             }
@@ -279,6 +289,11 @@ impl Running {
             }
             text = self.captured.changed.wait_timeout(text, left).expect("no reader panics").0;
         }
+    }
+
+    /// What it wrote on stdout so far.
+    pub fn stdout(&self) -> String {
+        self.captured.strings().0
     }
 
     /// Sends a signal to the process itself, not to its group.

@@ -13,6 +13,7 @@
 //! | a real one over HTTP+SSE | [`fixtures::everything_sse`], [`fixtures::python_sse`] |
 //! | a proxy, or TLS, before a server | [`Proxy::before`], [`TlsEnd::before`] |
 //! | the proof that no process is left | [`Marker`] |
+//! | a client of `toolcell mcp` that sees every byte | [`Talking::legacy`], [`Talking::modern`] |
 //! | to wait for a condition | [`wait_until`] |
 //!
 //! A server is a [`Server`]: a table of `toolcell.toml`, so that a test reads
@@ -35,6 +36,7 @@ pub mod oauth;
 pub mod plain_tools;
 pub mod processes;
 pub mod proxy;
+pub mod talking;
 pub mod tiny_mcp;
 
 pub use cli::{Cli, Finished, Running, Signal};
@@ -43,3 +45,4 @@ pub use http_fault::{Fault, HttpFault};
 pub use oauth::OAuthServer;
 pub use processes::{Marker, wait_until};
 pub use proxy::{Proxy, TlsEnd};
+pub use talking::Talking;

@@ -7,6 +7,12 @@ use serde_json::{Value, json};
 
 use crate::tiny_mcp::{Request, failure, text};
 
+/// A tool with everything that a typed client would lose.
+pub const ODD_TOOL: &str = r#"{"x-vendor":{"z":1,"a":[1.0,12345678901234567890123,1e400]},"name":"odd","title":"Odd","icons":[{"src":"data:image/png;base64,AA==","sizes":["any"],"odd":true}],"inputSchema":{"type":"object","properties":{"n":{"const":1.50}},"x-ui":null},"execution":{"taskSupport":"optional"},"annotations":{"readOnlyHint":true,"mood":"odd"},"_meta":{"com.example/k":{"deep":[{}]}}}"#;
+
+/// What it answers.
+pub const ODD_ANSWER: &str = r#""content":[{"type":"hologram","points":[1.0,1e400]},{"type":"text","text":"\u0041 ok","annotations":{"audience":["operator"]},"odd":0}],"structuredContent":{"big":12345678901234567890123,"n":1.50,"none":null},"isError":false,"x-vendor":[{}],"_meta":{"com.example/took":0.10}"#;
+
 /// A PNG of one transparent pixel, in base64.
 const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
 

@@ -59,6 +59,8 @@ const MODES: &[Mode] = &[
         changes_resources,
     ),
     ("odd-offers", "resources without end, odd contents, prompts that are no prompts", odd_offers),
+    ("odd-fields", "a tool, and answers of it, with members that nobody knows", odd_fields),
+    ("odd-forms", "tools with members of a wrong form", odd_forms),
     ("asks-client", "sends requests of its own before each answer", asks_client),
     ("legacy-only", "behaves, and knows nothing of 2026-07-28", legacy_only),
     ("modern-only", "behaves, and knows nothing before 2026-07-28", modern_only),
@@ -430,6 +432,24 @@ fn odd_offers(wire: &Wire) {
         // Among the rest are the templates, which it does not know.
         _ => wire.write_some(request.answer(wire.eras, "[]").map(with_offers)),
     });
+}
+
+/// What typed clients lose: unknown members, numbers that no float holds, nothing where an object was
+/// expected.
+fn odd_fields(wire: &Wire) {
+    wire.serve(&format!("[{}]", plain_tools::ODD_TOOL), |request| {
+        request.result(plain_tools::ODD_ANSWER)
+    });
+}
+
+fn odd_forms(wire: &Wire) {
+    let tools = r#"[
+        {"name":"wrong","title":3,"description":["x"],"inputSchema":{},"outputSchema":"x","annotations":{"readOnlyHint":"yes"},"_meta":7},
+        {"name":"no_object","inputSchema":"x"},
+        {"name":"string","inputSchema":{"type":"string"}},
+        {"name":"right","inputSchema":{"type":"object"}}
+    ]"#;
+    wire.serve(&tools.replace('\n', " "), |request| request.result(&text(request.tool())));
 }
 
 fn asks_client(wire: &Wire) {
