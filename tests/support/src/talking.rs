@@ -15,6 +15,7 @@ pub fn modern_meta() -> Value {
 
 /// A `toolcell mcp` and its client.
 pub struct Talking {
+    /// The process.
     pub running: Running,
     is_modern: bool,
     next_id: u64,

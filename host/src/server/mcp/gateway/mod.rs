@@ -26,7 +26,6 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 pub(super) use forward::gravity;
-pub(crate) use tools::clashes;
 
 use super::Facade;
 use super::code::definitions;

@@ -10,9 +10,7 @@ use super::{View, failure, tell_missing, unless_cancelled, uris};
 use crate::ids::{ToolName, UpstreamName};
 use crate::offers::{Offers, Resource, ResourceTemplate};
 use crate::server::mcp::Facade;
-use crate::server::mcp::lifecycle::raw_of;
 use crate::server::mcp::request::{Outcome, Request};
-use crate::server::mcp::wire::RpcError;
 use crate::tool::{CallError, CallMethod};
 
 /// Servers that are asked for a resource that none of them lists.
