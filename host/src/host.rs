@@ -13,7 +13,7 @@ use crate::ids::{RunId, UpstreamName};
 use crate::journal::{JournalStore, MemoryStore};
 use crate::language::Language;
 use crate::monitor::{Monitor, MonitorScope};
-use crate::runs::{self, Parts, Run, RunReport, Script, StartError};
+use crate::runs::{self, Parts, Run, RunReport, Script, Sessions, StartError};
 use crate::sandbox::{Cache, CallRequest, Sandbox, SandboxError};
 use crate::tool::{CallAnswer, CallMethod, Json};
 use crate::upstream::auth::{Authorization, AuthorizationPrompt, TokenStore};
@@ -246,7 +246,7 @@ impl HostBuilder {
         Ok(Host {
             inner: Arc::new(Inner {
                 config: RwLock::new(config.into()),
-                parts: Parts { sandbox, broker },
+                parts: Parts { sandbox, broker, sessions: Sessions::default() },
             }),
         })
     }
@@ -402,8 +402,14 @@ impl Host {
         self.inner.parts.broker.upstreams()
     }
 
-    /// Ends all connections and children in good order, within a bounded time.
+    /// The sessions of Python that runs have left ([`Script::session`]).
+    pub fn sessions(&self) -> &Sessions {
+        &self.inner.parts.sessions
+    }
+
+    /// Ends all sessions, and all connections and children in good order, within a bounded time.
     pub async fn close(&self) {
+        self.sessions().end_all();
         self.upstreams().close().await;
     }
 }

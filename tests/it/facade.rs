@@ -36,7 +36,7 @@ asyncio.run(main())
 "#;
 
 /// An agent's session with the façade over these servers.
-fn session(toml: &str, mode: &str, program: &Value) -> Value {
+pub(crate) fn session(toml: &str, mode: &str, program: &Value) -> Value {
     let cli = Cli::new("mcp").config(toml);
     let config = cli.folder().join("toolcell.toml");
     let toolcell = toolcell_tests::cli::toolcell();
@@ -51,7 +51,7 @@ fn session(toml: &str, mode: &str, program: &Value) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}\n{stderr}"))
 }
 
-fn first_text(answer: &Value) -> &str {
+pub(crate) fn first_text(answer: &Value) -> &str {
     answer["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text: {answer}"))
 }
 
@@ -73,7 +73,7 @@ fn an_agent_searches_looks_and_runs_one_script_in_either_era() {
         assert_eq!(seen["version"], version, "{seen}");
         assert_eq!(
             seen["tools"],
-            serde_json::json!(["search_tools", "describe_tools", "run_python"])
+            serde_json::json!(["search_tools", "describe_tools", "run_python", "python_sessions"])
         );
         let instructions = seen["instructions"].as_str().expect("has instructions");
         assert!(instructions.contains("Connected servers: demo, files."), "{instructions}");

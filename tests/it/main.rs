@@ -26,6 +26,7 @@ mod replayable;
 mod resources;
 mod runs;
 mod runtimes;
+mod sessions;
 mod storm;
 mod tidy;
 mod upstream;

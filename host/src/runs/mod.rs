@@ -4,8 +4,12 @@ mod hints;
 mod report;
 mod run;
 mod script;
+mod sessions;
 
 pub use report::{Degraded, ErrorKind, RunError, RunReport};
 pub(crate) use run::{Parts, start};
 pub use run::{Run, StartError};
 pub use script::Script;
+pub use sessions::{
+    SessionError, SessionInfo, SessionName, SessionReport, SessionSettings, SessionState, Sessions,
+};

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::hints;
+use super::sessions::SessionReport;
 use crate::broker::{CallRecord, Outage, OutageReason};
 use crate::ids::RunId;
 use crate::limits::{LimitKind, Usage};
@@ -34,11 +35,14 @@ pub struct RunReport {
     pub run: RunId,
     /// Where its randomness came from. `--seed` with this number repeats it.
     pub seed: u64,
-    /// Whether its record is enough to run it again: not if it saw a directory.
+    /// Whether its record is enough to run it again: not if it saw a directory or ran in a session.
     pub replayable: bool,
     /// Which servers failed it. `None` means that no answer is missing for their sake. A value beside
     /// it is what the script returned, made of what it got.
     pub degraded: Option<Degraded>,
+    /// The session that it ran in, if any, and what became of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionReport>,
 }
 
 /// A run that had to do without some server's answers.

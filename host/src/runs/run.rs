@@ -10,12 +10,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::report::{Degraded, RunReport, value_and_error};
 use super::script::Script;
+use super::sessions::{Admission, SessionError, SessionName, SessionReport, Sessions, Turn};
 use crate::broker::{Broker, CallLog, RunContext};
 use crate::config::{NoProfile, Profile};
 use crate::events::RunEvent;
 use crate::ids::RunId;
 use crate::journal::EntryKind;
-use crate::sandbox::{Program, RunCalls, Sandbox, SandboxError, Surroundings};
+use crate::sandbox::{Execution, Program, RunCalls, Sandbox, SandboxError, Surroundings};
 
 /// Events that wait for their reader; a run that is further ahead waits too.
 const EVENT_QUEUE: usize = 64;
@@ -38,8 +39,8 @@ pub enum StartError {
     },
     /// The source is too long.
     #[error(
-        "the source of {name} is {bytes} bytes long and may be {limit}; hand data in with --input \
-         or a directory instead of writing it into the script"
+        "the source of {name} is {bytes} bytes long and may be {limit}; hand data in as its input \
+         instead of writing it into the script"
     )]
     SourceTooLarge {
         /// The script's name.
@@ -57,6 +58,9 @@ pub enum StartError {
         /// How long it may be.
         limit: usize,
     },
+    /// It cannot have the session that it asks for.
+    #[error(transparent)]
+    Session(#[from] SessionError),
     /// No sandbox could be made.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -114,6 +118,7 @@ impl IntoFuture for Run {
 pub(crate) struct Parts {
     pub(crate) sandbox: Sandbox,
     pub(crate) broker: Broker,
+    pub(crate) sessions: Sessions,
 }
 
 /// Starts a script under a profile that was found for it.
@@ -140,6 +145,7 @@ pub(crate) fn start(parts: Parts, profile: &Profile, script: Script) -> Result<R
                 .join(", "),
         });
     }
+    let session = admission(&parts.sessions, profile, &script)?;
     let id = RunId::random();
     let cancel = CancellationToken::new();
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
@@ -155,26 +161,37 @@ pub(crate) fn start(parts: Parts, profile: &Profile, script: Script) -> Result<R
         meta,
         events: Some(sender.clone()),
     });
-    let task =
-        drive(parts.sandbox, road, profile.clone(), script, id.clone(), sender, cancel.clone());
-    let task = tokio::spawn(task);
+    let place = Place { sandbox: parts.sandbox, session, cancel: cancel.clone() };
+    let task = tokio::spawn(drive(place, road, profile.clone(), script, id.clone(), sender));
     let cancel_on_drop = cancel.clone().drop_guard();
     Ok(Run { id, events, cancel, task, _cancel_on_drop: cancel_on_drop })
 }
 
+fn admission(
+    sessions: &Sessions,
+    profile: &Profile,
+    script: &Script,
+) -> Result<Option<Admission>, SessionError> {
+    let Some(name) = &script.session else { return Ok(None) };
+    let name = SessionName::try_new(name)?;
+    if !script.directories.is_empty() {
+        return Err(SessionError::Directories);
+    }
+    sessions.admit(&script.caller, profile.name.as_str(), script.language, name).map(Some)
+}
+
 async fn drive(
-    sandbox: Sandbox,
+    place: Place,
     (calls, log): (Box<dyn RunCalls>, CallLog),
     profile: Profile,
     script: Script,
     id: RunId,
     events: mpsc::Sender<RunEvent>,
-    cancel: CancellationToken,
 ) -> Result<RunReport, StartError> {
     let limits = script.limits.unwrap_or_else(|| profile.limits.clone());
     let repeatable = script.seed.is_some();
     let seed = script.seed.unwrap_or_else(random_seed);
-    let replayable = script.directories.is_empty();
+    let replayable = script.directories.is_empty() && script.session.is_none();
     let input = script.input.map(|input| input.to_string());
     log.journal(EntryKind::Started {
         language: script.language.name(),
@@ -200,7 +217,7 @@ async fn drive(
         seed,
         repeatable,
     };
-    let execution = sandbox.execute(program, surroundings, &cancel).await?;
+    let (execution, session) = place.execute(program, surroundings).await?;
     let (value, error) = value_and_error(execution.outcome);
     let outcome = error.as_ref().map_or_else(|| "ok".to_owned(), |error| error.kind.to_string());
     log.journal(EntryKind::Ended { outcome }).await;
@@ -216,7 +233,59 @@ async fn drive(
         seed,
         replayable,
         degraded: Degraded::of(log.outages()),
+        session,
     })
+}
+
+/// Where a program runs: in a guest of its own, or in that of a session.
+struct Place {
+    sandbox: Sandbox,
+    session: Option<Admission>,
+    cancel: CancellationToken,
+}
+
+impl Place {
+    async fn execute(
+        self,
+        program: Program,
+        surroundings: Surroundings,
+    ) -> Result<(Execution, Option<SessionReport>), StartError> {
+        let Self { sandbox, session, cancel } = self;
+        let Some(admission) = session else {
+            let execution = sandbox.execute(program, surroundings, &cancel).await?;
+            return Ok((execution, None));
+        };
+        match admission.turn(&cancel).await {
+            Some(turn) => in_session(&sandbox, turn, program, surroundings, &cancel).await,
+            None => Ok((Execution::never_begun(), None)),
+        }
+    }
+}
+
+async fn in_session(
+    sandbox: &Sandbox,
+    mut turn: Turn,
+    mut program: Program,
+    surroundings: Surroundings,
+    cancel: &CancellationToken,
+) -> Result<(Execution, Option<SessionReport>), StartError> {
+    if program.name == Script::DEFAULT_NAME {
+        program.name = format!("cell {}", turn.number);
+    }
+    let guest = match turn.take_guest() {
+        Some(guest) => guest,
+        None => sandbox.open(program.language).await?,
+    };
+    let stop = turn.ended().child_token();
+    let mut execution = std::pin::pin!(sandbox.execute_kept(guest, program, surroundings, &stop));
+    let (execution, guest) = tokio::select! {
+        done = &mut execution => done?,
+        () = cancel.cancelled() => {
+            stop.cancel();
+            execution.await?
+        }
+    };
+    Ok((execution, Some(turn.finish(guest))))
 }
 
 /// Seeds are printed and typed again: 53 bits, so that a JSON reader keeps every digit.

@@ -24,6 +24,7 @@ pub struct Script {
     pub(super) caller: Caller,
     pub(super) client_handler: Option<Arc<dyn ClientHandler>>,
     pub(super) meta: Option<Map<String, Value>>,
+    pub(super) session: Option<String>,
 }
 
 impl fmt::Debug for Script {
@@ -41,6 +42,9 @@ impl Script {
     /// Bytes of source text that are accepted.
     pub const MAX_SOURCE_BYTES: usize = 4 << 20;
 
+    /// What tracebacks call a script without a name.
+    pub(super) const DEFAULT_NAME: &str = "script.py";
+
     /// Bytes of JSON that are accepted for [`Script::meta`].
     pub const MAX_META_BYTES: usize = 16 << 10;
 
@@ -48,7 +52,7 @@ impl Script {
     pub fn python(source: impl Into<String>) -> Self {
         Self {
             language: Language::Python,
-            name: "script.py".to_owned(),
+            name: Self::DEFAULT_NAME.to_owned(),
             source: source.into(),
             input: None,
             seed: None,
@@ -58,6 +62,7 @@ impl Script {
             caller: Caller::anonymous(),
             client_handler: None,
             meta: None,
+            session: None,
         }
     }
 
@@ -82,6 +87,18 @@ impl Script {
         self
     }
 
+    /// Runs it in a session: it has the variables, imports and functions that earlier runs with the
+    /// same caller, profile and name have left. The report says whether the session was there and
+    /// whether it is kept ([`RunReport::session`](crate::RunReport::session)). Runs in one session take
+    /// turns. The memory limit is one for the whole session.
+    ///
+    /// `random` goes on where it was; a [`Script::seed`] is for what is seeded in this run. A session
+    /// sees no directories.
+    pub fn session(mut self, name: impl Into<String>) -> Self {
+        self.session = Some(name.into());
+        self
+    }
+
     /// The language that it is written in.
     pub fn language(&self) -> Language {
         self.language
@@ -92,7 +109,7 @@ impl Script {
         self.profile.as_deref()
     }
 
-    /// The name that tracebacks show; `script.py` by default.
+    /// The name that tracebacks show; by default `script.py`, in a session `cell 1` and so on.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self

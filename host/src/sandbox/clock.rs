@@ -21,31 +21,46 @@ pub(super) struct RunClock {
     started: Instant,
     wall_start: Duration,
     repeatable: bool,
+    /// What the monotonic clock shows at the start: in a guest that is kept it goes on from where the
+    /// run before left it.
+    offset: Duration,
     waited: Mutex<Duration>,
 }
 
 impl RunClock {
     /// A clock that starts now; a repeatable one starts at a fixed instant instead, and its waits
-    /// take what they were asked to take.
-    pub(super) fn start(repeatable: bool) -> Self {
+    /// take what they were asked to take. `offset` is what its monotonic time begins with.
+    pub(super) fn start(repeatable: bool, offset: Duration) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
             started: Instant::now(),
             wall_start: if repeatable { REPEATABLE_START } else { now },
             repeatable,
+            offset,
             waited: Mutex::new(Duration::ZERO),
         }
     }
 
-    /// Time since the start of the run, given the fuel used so far.
+    /// Time since the start of the first run of this guest, given the fuel used so far.
     pub(super) fn monotonic(&self, fuel_used: u64) -> Duration {
+        self.offset.saturating_add(self.since_start(fuel_used))
+    }
+
+    /// Where the clock of a next run in the same guest goes on: real time passes between two runs,
+    /// but not between repeatable ones.
+    pub(super) fn handed_over(&self, fuel_used: u64) -> Duration {
+        let read = self.monotonic(fuel_used);
+        if self.repeatable { read } else { read.max(self.offset + self.started.elapsed()) }
+    }
+
+    fn since_start(&self, fuel_used: u64) -> Duration {
         let computed = Duration::from_nanos(fuel_used / FUEL_PER_NANOSECOND);
         self.waited().saturating_add(computed)
     }
 
     /// Time since the Unix epoch, given the fuel used so far.
     pub(super) fn wall(&self, fuel_used: u64) -> Duration {
-        self.wall_start.saturating_add(self.monotonic(fuel_used))
+        self.wall_start.saturating_add(self.since_start(fuel_used))
     }
 
     /// Moves the clock after a wait that ended with a completion.
@@ -96,7 +111,7 @@ mod tests {
     #[test]
     fn a_repeatable_clock_depends_on_fuel_and_waits_alone() {
         let read = || {
-            let clock = RunClock::start(true);
+            let clock = RunClock::start(true, Duration::ZERO);
             clock.elapsed_wait(Duration::from_secs(2), 1_000);
             clock.completed_wait(2_000);
             (clock.monotonic(50_000), clock.wall(50_000))
@@ -111,9 +126,22 @@ mod tests {
 
     #[test]
     fn an_ordinary_clock_never_goes_back() {
-        let clock = RunClock::start(false);
+        let clock = RunClock::start(false, Duration::ZERO);
         let ahead = clock.monotonic(u64::MAX / 2);
         clock.completed_wait(u64::MAX / 2);
         assert!(clock.monotonic(u64::MAX / 2) >= ahead);
+    }
+
+    #[test]
+    fn the_clock_of_a_next_run_goes_on_where_the_one_before_ended() {
+        for repeatable in [true, false] {
+            let first = RunClock::start(repeatable, Duration::ZERO);
+            first.elapsed_wait(Duration::from_secs(5), 1_000);
+            let last = first.monotonic(70_000);
+            let second = RunClock::start(repeatable, first.handed_over(70_000));
+            assert!(second.monotonic(0) >= last);
+        }
+        let second = RunClock::start(true, Duration::from_secs(5));
+        assert_eq!(second.wall(0), REPEATABLE_START, "the calendar is the run's own");
     }
 }

@@ -81,11 +81,6 @@ impl Console {
         self.live.clone()
     }
 
-    /// Passes nothing on from here on: whoever reads hears that there is no more to come.
-    pub(super) fn close(&mut self) {
-        self.live = None;
-    }
-
     pub(super) fn written(&self) -> u64 {
         self.written
     }

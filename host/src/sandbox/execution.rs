@@ -81,6 +81,18 @@ pub struct Execution {
     pub usage: Usage,
 }
 
+impl Execution {
+    /// That of a program that was cancelled while it waited for its turn.
+    pub fn never_begun() -> Self {
+        Self {
+            outcome: Outcome::Cancelled,
+            stdout: String::new(),
+            stderr: String::new(),
+            usage: Usage::default(),
+        }
+    }
+}
+
 impl Sandbox {
     /// How many guests may exist at once where nobody says otherwise. Each needs address space, not
     /// memory, as long as it is not used.
@@ -139,68 +151,56 @@ impl Sandbox {
         cancel: &CancellationToken,
     ) -> Result<Execution, SandboxError> {
         let started = Instant::now();
-        let language = program.language;
-        let runtime = self.runtime(language, Arc::new(|step| tracing::info!("{step}"))).await?;
-        let Ready { mut store, guest } = runtime.maker.take().await?;
-
-        let limits = surroundings.limits.clone();
-        let failed = |source| SandboxError::Instantiate { name: language.to_string(), source };
-        if METERED {
-            store.set_fuel(limits.fuel).map_err(failed)?;
-        }
-        // One call between guest and host carries at most what the guest itself may have, so the
-        // host's copies of it are bounded. What is too much for its purpose is refused by whoever
-        // looks at it, with the name of the limit, which a bound here could not tell.
-        let carried = limits.memory_bytes.min(Limits::MAX_MEMORY_BYTES);
-        store.set_hostcall_fuel(usize::try_from(carried).unwrap_or(usize::MAX));
-        store.data_mut().adopt(surroundings)?;
-
-        let program = wit::Program {
-            name: program.name,
-            source: program.source,
-            input: program.input,
-            allowed_imports: program.allowed_imports,
-            max_value_bytes: limits.output_bytes,
-        };
-        let mut computed = Duration::ZERO;
-        let end = {
-            let run = guest.toolcell_guest_script().call_run(&mut store, &program);
-            let mut run = std::pin::pin!(run);
-            let metered =
-                Meter { inner: run.as_mut(), computed: &mut computed, limit: limits.compute_time };
-            let deadline = tokio::time::sleep_until((started + limits.deadline).into());
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => End::Cancelled,
-                () = deadline => End::Deadline,
-                metered = metered => match metered {
-                    Metered::Done(result) => End::Returned(result),
-                    Metered::OutOfTime => End::OutOfComputeTime,
-                },
-            }
-        };
-        let fuel = fuel_used_by(&store.as_context());
-        let wall = started.elapsed();
-        let state = store.data();
-        let outcome = outcome(end, &limits, state, Times { fuel, computed, wall });
-        let console = state.lock_console();
-        let execution = Execution {
-            outcome,
-            stdout: console.text(Stream::Stdout),
-            stderr: console.text(Stream::Stderr),
-            usage: Usage {
-                fuel,
-                compute: computed,
-                wall,
-                memory_bytes: state.limiter.peak_bytes(),
-                tool_calls: state.calls.count(),
-                output_bytes: console.written(),
-            },
-        };
-        drop(console);
-        store.data_mut().let_go();
-        runtime.maker.retire(store);
+        let maker = self.maker(program.language).await?;
+        let ready = maker.take().await?;
+        let run = Run { entry: Entry::Fresh, program, surroundings, started };
+        let (execution, ready, _) = run.drive(ready, cancel).await?;
+        maker.retire(ready.store);
         Ok(execution)
+    }
+
+    /// A guest that serves several programs, one after another, in one namespace. It has run none yet.
+    ///
+    /// # Errors
+    /// There is no room for another guest, or the runtime cannot be loaded.
+    pub async fn open(&self, language: Language) -> Result<KeptGuest, SandboxError> {
+        let ready = self.maker(language).await?.take().await?;
+        Ok(KeptGuest { language, ready: Box::new(ready) })
+    }
+
+    /// Runs a program to its end in a guest that is kept. The guest comes back if another program can
+    /// follow; it does not if it was stopped from outside in the middle of its work. Between two
+    /// programs it has no calls, no listeners and no directories. The memory limit is one for all of
+    /// its programs together, the other limits are each one's own.
+    ///
+    /// Cancel-safe as [`Sandbox::execute`]; the guest is lost then.
+    ///
+    /// # Errors
+    /// The program could not be started: nothing of it ran, and the guest is lost.
+    ///
+    /// # Panics
+    /// The program is in another language than the guest.
+    pub async fn execute_kept(
+        &self,
+        guest: KeptGuest,
+        program: Program,
+        surroundings: Surroundings,
+        cancel: &CancellationToken,
+    ) -> Result<(Execution, Option<KeptGuest>), SandboxError> {
+        assert_eq!(guest.language, program.language, "a guest speaks one language");
+        let language = guest.language;
+        let run = Run { entry: Entry::Kept, program, surroundings, started: Instant::now() };
+        let (execution, ready, usable) = run.drive(*guest.ready, cancel).await?;
+        if usable {
+            return Ok((execution, Some(KeptGuest { language, ready: Box::new(ready) })));
+        }
+        self.maker(language).await?.retire(ready.store);
+        Ok((execution, None))
+    }
+
+    async fn maker(&self, language: Language) -> Result<&Maker, SandboxError> {
+        let runtime = self.runtime(language, Arc::new(|step| tracing::info!("{step}"))).await?;
+        Ok(&runtime.maker)
     }
 
     fn runtimes(&self) -> Runtimes<'_> {
@@ -231,6 +231,109 @@ impl Sandbox {
             Ok(Runtime { maker, worker })
         })
         .await
+    }
+}
+
+/// A guest between two programs of one session. Dropping it ends the session.
+pub struct KeptGuest {
+    language: Language,
+    ready: Box<Ready>,
+}
+
+/// Which of the runtime's two functions runs a program.
+#[derive(Clone, Copy)]
+enum Entry {
+    /// In a namespace of its own.
+    Fresh,
+    /// In that of the programs before it.
+    Kept,
+}
+
+/// A program on its way through a guest.
+struct Run {
+    entry: Entry,
+    program: Program,
+    surroundings: Surroundings,
+    started: Instant,
+}
+
+impl Run {
+    /// Gives the guest back too, and whether it can run another program.
+    async fn drive(
+        self,
+        ready: Ready,
+        cancel: &CancellationToken,
+    ) -> Result<(Execution, Ready, bool), SandboxError> {
+        let Self { entry, program, surroundings, started } = self;
+        let Ready { mut store, guest } = ready;
+        let limits = surroundings.limits.clone();
+        let language = program.language;
+        let failed = |source| SandboxError::Instantiate { name: language.to_string(), source };
+        let fuel_before = fuel_used_by(&store.as_context());
+        let time = store.data().clock.handed_over(fuel_before);
+        if METERED {
+            store.set_fuel(limits.fuel).map_err(failed)?;
+        }
+        // One call between guest and host carries at most what the guest itself may have, so the
+        // host's copies of it are bounded. What is too much for its purpose is refused by whoever
+        // looks at it, with the name of the limit, which a bound here could not tell.
+        let carried = limits.memory_bytes.min(Limits::MAX_MEMORY_BYTES);
+        store.set_hostcall_fuel(usize::try_from(carried).unwrap_or(usize::MAX));
+        store.data_mut().adopt(surroundings, time)?;
+
+        let program = wit::Program {
+            name: program.name,
+            source: program.source,
+            input: program.input,
+            allowed_imports: program.allowed_imports,
+            max_value_bytes: limits.output_bytes,
+        };
+        let mut computed = Duration::ZERO;
+        let end = {
+            let script = guest.toolcell_guest_script();
+            let run = async {
+                match entry {
+                    Entry::Fresh => script.call_run(&mut store, &program).await,
+                    Entry::Kept => script.call_run_kept(&mut store, &program).await,
+                }
+            };
+            let mut run = std::pin::pin!(run);
+            let metered =
+                Meter { inner: run.as_mut(), computed: &mut computed, limit: limits.compute_time };
+            let deadline = tokio::time::sleep_until((started + limits.deadline).into());
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => End::Cancelled,
+                () = deadline => End::Deadline,
+                metered = metered => match metered {
+                    Metered::Done(result) => End::Returned(result),
+                    Metered::OutOfTime => End::OutOfComputeTime,
+                },
+            }
+        };
+        // A guest that was stopped in the middle of its work cannot be entered again.
+        let usable = matches!(end, End::Returned(Ok(_)));
+        let fuel = fuel_used_by(&store.as_context());
+        let wall = started.elapsed();
+        let state = store.data();
+        let outcome = outcome(end, &limits, state, Times { fuel, computed, wall });
+        let console = state.lock_console();
+        let execution = Execution {
+            outcome,
+            stdout: console.text(Stream::Stdout),
+            stderr: console.text(Stream::Stderr),
+            usage: Usage {
+                fuel,
+                compute: computed,
+                wall,
+                memory_bytes: state.limiter.peak_bytes(),
+                tool_calls: state.calls.count(),
+                output_bytes: console.written(),
+            },
+        };
+        drop(console);
+        store.data_mut().let_go();
+        Ok((execution, Ready { store, guest }, usable))
     }
 }
 

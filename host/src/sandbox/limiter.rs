@@ -22,10 +22,12 @@ impl MemoryLimiter {
         Self { limit_bytes, used_bytes: 0, peak_bytes: 0, refused_bytes: None }
     }
 
-    /// Sets the limit for what comes now. What the guest has already is not taken away.
+    /// Sets the limit for what comes now, and forgets what was refused before. What the guest has
+    /// already is not taken away.
     pub(super) fn set_limit(&mut self, limit_bytes: u64) {
         self.limit_bytes = limit_bytes;
         self.peak_bytes = self.used_bytes;
+        self.refused_bytes = None;
     }
 
     pub(super) fn limit_bytes(&self) -> u64 {
@@ -87,5 +89,7 @@ mod tests {
         assert_eq!(limiter.refused_bytes(), Some(1100));
         assert!(limiter.grow(400, 500));
         assert_eq!(limiter.peak_bytes(), 1000);
+        limiter.set_limit(1000);
+        assert_eq!(limiter.refused_bytes(), None, "an earlier run's refusal is not this one's");
     }
 }

@@ -2,7 +2,8 @@
 //! else; nothing here knows of MCP, of connections or of credentials.
 //!
 //! A guest sees its imports (`imports/`, the WIT in `guest-sdk/wit`) and nothing more. One instance
-//! serves one run and is dropped with it, so a guest that traps leaves nothing to the next.
+//! serves one run and is dropped with it, so a guest that traps leaves nothing to the next; only a
+//! session's instance serves that session's runs, one after another, and is dropped at a trap.
 
 mod bindings;
 mod cache;
@@ -22,6 +23,6 @@ mod state;
 pub use cache::Cache;
 pub use calls::{CallRequest, RunCalls};
 pub use error::{Exception, Failure, Outcome, SandboxError};
-pub use execution::{Execution, Program, Sandbox};
+pub use execution::{Execution, KeptGuest, Program, Sandbox};
 pub use runtimes::{CachedRuntime, Progress};
 pub use state::{GuestDirectory, Surroundings};

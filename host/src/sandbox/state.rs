@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -40,6 +41,8 @@ pub(super) struct GuestState {
     table: ResourceTable,
     pub(super) limiter: MemoryLimiter,
     pub(super) calls: Box<dyn RunCalls>,
+    /// The same one for as long as the guest lives, because its streams hold it; what is in it is
+    /// each run's own.
     pub(super) console: Arc<std::sync::Mutex<Console>>,
     pub(super) clock: Arc<RunClock>,
     /// The fuel that the run started with; what is missing of it was used.
@@ -73,19 +76,19 @@ impl GuestState {
             limiter: MemoryLimiter::new(Limits::MAX_MEMORY_BYTES),
             calls: Box::new(NoCalls),
             console: Arc::new(std::sync::Mutex::new(Console::new(0, None))),
-            clock: Arc::new(RunClock::start(true)),
+            clock: Arc::new(RunClock::start(true, Duration::ZERO)),
             fuel: 0,
             argument_bytes: 0,
         }
     }
 
     /// Gives the instance its run. The limits on fuel and copies are the store's and set there.
+    /// `time` is what the monotonic clock has shown in this guest until now.
     ///
     /// # Errors
     /// A directory cannot be opened.
-    pub(super) fn adopt(&mut self, run: Surroundings) -> Result<(), SandboxError> {
-        self.console =
-            Arc::new(std::sync::Mutex::new(Console::new(run.limits.output_bytes, run.live)));
+    pub(super) fn adopt(&mut self, run: Surroundings, time: Duration) -> Result<(), SandboxError> {
+        *self.lock_console() = Console::new(run.limits.output_bytes, run.live);
         let mut wasi = WasiCtxBuilder::new();
         for directory in &run.directories {
             let access = if directory.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
@@ -108,7 +111,7 @@ impl GuestState {
         self.wasi = wasi.build();
         self.limiter.set_limit(run.limits.memory_bytes);
         self.calls = run.calls;
-        self.clock = Arc::new(RunClock::start(run.repeatable));
+        self.clock = Arc::new(RunClock::start(run.repeatable, time));
         self.fuel = run.limits.fuel;
         self.argument_bytes = run.limits.argument_bytes;
         Ok(())
@@ -117,10 +120,12 @@ impl GuestState {
 
 impl GuestState {
     /// Ends what the run has to do with anybody else: its calls are cancelled, its listener hears
-    /// that there is no more to come. The guest's memory may be dropped later.
+    /// that there is no more to come. The guest's memory may be dropped later, or be kept for a next
+    /// run; until then it can do nothing.
     pub(super) fn let_go(&mut self) {
         self.calls = Box::new(NoCalls);
-        self.lock_console().close();
+        *self.lock_console() = Console::new(0, None);
+        self.wasi = WasiCtxBuilder::new().build();
     }
 
     pub(super) fn lock_console(&self) -> std::sync::MutexGuard<'_, Console> {

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+pub use crate::runs::SessionSettings;
+
 /// What the operator decided about serving (`[server]`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSettings {
@@ -28,23 +30,6 @@ pub struct ServerSettings {
     pub result_bytes: usize,
     /// Whether clients are told that lists have changed.
     pub list_changed: bool,
-}
-
-/// What sessions of Python may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionSettings {
-    /// Of one caller.
-    pub per_caller: usize,
-    /// Of all callers together.
-    pub total: usize,
-    /// How long one is kept that nobody uses.
-    pub idle: Duration,
-}
-
-impl Default for SessionSettings {
-    fn default() -> Self {
-        Self { per_caller: 16, total: 1_000, idle: Duration::from_secs(30 * 60) }
-    }
 }
 
 impl ServerSettings {

@@ -1,7 +1,7 @@
 """The component's export `script`, and nothing else: all work is in `toolcell_runtime`.
 
 componentize-py imports this module once, at build time, and takes its snapshot afterwards. What is
-done on import is therefore paid once per build; what is done in `run` is paid once per run.
+done on import is therefore paid once per build; what is done in `run` and `run_kept` is paid once per run.
 """
 
 from toolcell_runtime import preload
@@ -19,6 +19,9 @@ class Script(exports.Script):
     def run(self, program: Program) -> str | None:
         return _program.run(program)
 
+    def run_kept(self, program: Program) -> str | None:
+        return _program.run_kept(program)
 
-preload.warm_up(Script().run)
+
+preload.warm_up(Script().run, Script().run_kept)
 preload.seal()

@@ -65,6 +65,7 @@ impl Facade {
         profile: Option<&str>,
     ) -> Result<Self, NoProfile> {
         host.config().profile(profile)?;
+        host.sessions().set_settings(settings.sessions);
         let profile = profile.map(Into::into);
         let shared = Shared { host, settings, gateway: Gateway::default() };
         Ok(Self { shared: Arc::new(shared), profile, always_gateway: false })

@@ -36,16 +36,18 @@ def watch(begin: Callable[[str, str], int], first: str, second: str) -> tuple[in
     return call_id, future
 
 
-def abandon(call_id: int) -> None:
-    """Cancels a call whose waiter has gone. Nothing happens if it is complete."""
-    if under_way.pop(call_id, None) is not None:
+def abandon(call_id: int, future: asyncio.Future[Result]) -> None:
+    """Cancels a call whose waiter has gone. Nothing happens if it is complete, or of an earlier run: ids of
+    calls begin anew with each."""
+    if under_way.get(call_id) is future:
+        del under_way[call_id]
         host.cancel(call_id)
 
 
 def abandon_all() -> None:
     """Cancels what the program left under way."""
-    for call_id in list(under_way):
-        abandon(call_id)
+    for call_id, future in list(under_way.items()):
+        abandon(call_id, future)
 
 
 def wait(seconds: float | None) -> bool:

@@ -75,10 +75,31 @@ class _NoInput(io.TextIOBase):
 
 
 _STYLE = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n", "line_buffering": True}
-STDOUT = io.TextIOWrapper(io.BufferedWriter(_StdoutWriter(host.STDOUT, "<stdout>")), **_STYLE)
-STDERR = _Stderr(io.BufferedWriter(_Writer(host.STDERR, "<stderr>")), **_STYLE)
-STDOUT.mode = STDERR.mode = "w"
+
+
+def _streams() -> tuple[io.TextIOWrapper, io.TextIOWrapper]:
+    stdout = io.TextIOWrapper(io.BufferedWriter(_StdoutWriter(host.STDOUT, "<stdout>")), **_STYLE)
+    stderr = _Stderr(io.BufferedWriter(_Writer(host.STDERR, "<stderr>")), **_STYLE)
+    stdout.mode = stderr.mode = "w"
+    return stdout, stderr
+
+
+STDOUT, STDERR = _streams()
 _NO_INPUT = _NoInput()
+
+
+def renew() -> None:
+    """Makes new streams if an earlier program of this instance closed or detached one."""
+    global STDOUT, STDERR
+    if not (_is_open(STDOUT) and _is_open(STDERR)):
+        STDOUT, STDERR = _streams()
+
+
+def _is_open(stream: io.TextIOWrapper) -> bool:
+    try:
+        return not stream.closed
+    except ValueError:
+        return False  # Detached.
 
 
 def flush() -> None:

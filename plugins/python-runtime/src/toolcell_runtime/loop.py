@@ -173,10 +173,13 @@ def in_use() -> bool:
 def finish() -> None:
     """Ends every loop of the run and cancels the calls under way."""
     while _made:
+        ended = _made.pop()
         try:
-            _made.pop().finish()
-        except Exception:
-            pass  # A task of the program that fights its end has had its say.
+            ended.finish()
+        except BaseException:
+            # A task of the program that fights its end has had its say: it never has its turn again.
+            ended._ready.clear()
+            ended._scheduled.clear()
     if calls.under_way:
         calls.abandon_all()
 
@@ -252,6 +255,7 @@ def install() -> None:
 
 
 def forget() -> None:
-    """Drops what warm-up left: the snapshot holds no loop."""
+    """Drops what is left of loops and calls: by warm-up, and by an earlier program of this instance."""
     _made.clear()
+    calls.under_way.clear()
     events._get_event_loop_policy().set_event_loop(None)

@@ -99,7 +99,7 @@ async def _answer_later(start, label: str, first: str, second: str) -> dict[str,
     try:
         answer = await answered
     except BaseException:
-        calls.abandon(call_id)
+        calls.abandon(call_id, answered)
         raise
     if type(answer) is Err:
         raise errors.from_call_error(label, answer.value)

@@ -8,6 +8,7 @@ imports: that would be a trap in the build.
 import builtins
 import gc
 import importlib
+import itertools
 import json
 import linecache
 import sys
@@ -135,7 +136,7 @@ _SNIPPETS = (
 _ROUNDS = 12  # Enough for the interpreter to specialise the bytecode that every run passes.
 
 
-def warm_up(run: Callable[[Program], str | None]) -> None:
+def warm_up(*ways: Callable[[Program], str | None]) -> None:
     """Runs small programs against a host of straw, so that code and tables are as in the middle of a run."""
     started: list[str] = []
 
@@ -178,7 +179,7 @@ def warm_up(run: Callable[[Program], str | None]) -> None:
         log=lambda level, message: None,
     ):
         for _ in range(_ROUNDS):
-            for snippet in _SNIPPETS:
+            for run, snippet in itertools.product(ways, _SNIPPETS):
                 program.reset()
                 tools.install()
                 try:

@@ -1,14 +1,17 @@
 """One run: from source text to a value as JSON, or to a failure that says what went wrong.
 
-The program is a real `__main__`: a module in `sys.modules`, made at build time, which keeps its variables
-if the host runs a second program in the same instance. Limits are not known here; a run that exceeds one
-is stopped from outside, or meets it as the exception that CPython raises.
+The program is a real `__main__`: a module in `sys.modules`, made at build time. With `run` it begins
+empty; with `run_kept` it has what the programs before it defined, and nothing else of theirs: their tasks,
+calls, streams and exit functions have ended with them. Limits are not known here; a run that exceeds one is
+stopped from outside, or meets it as the exception that CPython raises.
 """
 
 import atexit
 import builtins
+import dis
 import sys
 from asyncio import Future
+from collections.abc import Callable
 from types import CodeType, CoroutineType, ModuleType
 
 from componentize_py_types import Err
@@ -47,16 +50,34 @@ def _main_module() -> ModuleType:
 
 main = _main_module()
 
+#: How many programs this namespace has had.
+_count = 0
+
 
 def run(program: Program) -> str | None:
-    """Runs a program to its end.
+    """Runs a program to its end, in a namespace of its own.
 
     # Errors
     `Err` with one of the WIT's failures; nothing else leaves this function, because the component's glue
     takes any other exception for a bug and stops the guest.
     """
+    if _count:
+        reset()
+    return _bounded(_first, program)
+
+
+def run_kept(program: Program) -> str | None:
+    """Runs a program to its end, in the namespace that the ones before it left.
+
+    # Errors
+    As `run`. The namespace is as the program left it then.
+    """
+    return _bounded(_next if _count else _first, program)
+
+
+def _bounded(way: Callable[[Program], str | None], program: Program) -> str | None:
     try:
-        return _run(program)
+        return way(program)
     except Err:
         raise
     except MemoryError:
@@ -68,20 +89,44 @@ def run(program: Program) -> str | None:
         raise Err(Failure_Exception(tracebacks.uncaught(error))) from None
 
 
-def _run(program: Program) -> str | None:
+def _first(program: Program) -> str | None:
+    return _run(program, program.name)
+
+
+def _next(program: Program) -> str | None:
+    """A program that is not the first of its instance."""
+    global _reserve
+    _out_of_memory.with_traceback(None)
+    BaseException.__context__.__set__(_out_of_memory, None)
+    if _reserve is None:
+        _reserve = bytearray(_RESERVE_BYTES)
+    # Ids of calls are the run's own: what the last one left must not take this one's answers.
+    loop.forget()
+    console.renew()
+    tools.look_again()
+    sys.modules["__main__"] = main
+    # Functions of an earlier program of the same name keep their lines.
+    return _run(program, tracebacks.unused_name(program.name))
+
+
+def _run(program: Program, name: str) -> str | None:
+    global _count
+    _count += 1
     text = program.source.removeprefix("\ufeff")
-    tracebacks.remember(program.name, text)
+    tracebacks.remember(name, text)
     namespace = main.__dict__
-    namespace["__file__"] = program.name
+    namespace["__file__"] = name
     namespace["inputs"] = console.attach(program.input)
     # componentize-py empties the old list when it takes over the host's arguments.
-    sys.argv = [program.name]
+    sys.argv = [name]
     imports.restrict(program.allowed_imports)
-    before = namespace.get("result", _MISSING)
+    earlier = _EarlierResult(namespace)
 
     failure = value = None
     try:
-        value = _execute(_compiled(text, program.name), namespace)
+        pieces = _compiled(text, name)
+        earlier.set_aside(pieces)
+        value = _execute(pieces, namespace)
     except SystemExit as request:
         failure = _exit(request)
     except Err as error:
@@ -93,12 +138,13 @@ def _run(program: Program) -> str | None:
         loop.finish()
     if atexit._ncallbacks():
         atexit._run_exitfuncs()
+    earlier.put_back()
     try:
         if failure is not None:
             raise failure
         if value is None:
             value = namespace.get("result")
-            if value is None or value is before:
+            if value is None or value is earlier.value:
                 return None
         text = values.encode(value)
         size = len(text) if text.isascii() else len(text.encode())
@@ -109,6 +155,51 @@ def _run(program: Program) -> str | None:
         raise Err(Failure_Value(tracebacks.clean(str(refusal)))) from None
     finally:
         console.finish()
+
+
+class _EarlierResult:
+    """The variable `result` as an earlier program left it: to be read like any other, but not this program's
+    value. Most programs have none, and pay nothing for it."""
+
+    def __init__(self, namespace: dict[str, object]) -> None:
+        self.value = namespace.get("result", _MISSING)
+        self._namespace = namespace
+        self._is_aside = False
+
+    def set_aside(self, pieces: list[CodeType]) -> None:
+        """Moves it to where names are looked up next, if the program assigns the name: whether it has done
+        so is seen then, even if it assigns the same object."""
+        if self.value is _MISSING:
+            return
+        uses = _uses("result", pieces)
+        if uses & _ASSIGNS and not uses & _DELETES:
+            self._is_aside = True
+            builtins.result = self._namespace.pop("result")
+
+    def put_back(self) -> None:
+        """Ends what `set_aside` did."""
+        if not self._is_aside:
+            return
+        vars(builtins).pop("result", None)
+        if "result" in self._namespace:
+            self.value = _MISSING
+        else:
+            self._namespace["result"] = self.value
+
+
+_ASSIGNS = frozenset({"STORE_NAME", "STORE_GLOBAL"})
+_DELETES = frozenset({"DELETE_NAME", "DELETE_GLOBAL"})
+
+
+def _uses(name: str, pieces: list[CodeType]) -> set[str]:
+    """The instructions that have to do with a name, in the pieces and the functions in them."""
+    found, waiting = set(), list(pieces)
+    while waiting:
+        piece = waiting.pop()
+        waiting.extend(constant for constant in piece.co_consts if type(constant) is CodeType)
+        if name in piece.co_names:
+            found.update(step.opname for step in dis.get_instructions(piece) if step.argval == name)
+    return found
 
 
 def _compiled(text: str, name: str) -> list[CodeType]:
@@ -188,6 +279,9 @@ def _exit(request: SystemExit) -> Err | None:
 
 def reset() -> None:
     """Makes `__main__` as if no program had run yet. Called before the snapshot."""
+    global _count
+    _count = 0
+    tracebacks.forget()
     namespace = main.__dict__
     namespace.clear()
     namespace.update(_main_module().__dict__)

@@ -37,6 +37,10 @@ class _Tool:
         self.__name__ = self.__qualname__ = name.partition(".")[2]
         self._description = None
 
+    def forget(self) -> None:
+        """Asks for the description anew."""
+        self._description = None
+
     @property
     def description(self):
         """The granted tool as its server describes it: `title`, `description`, `input_schema` and so on."""
@@ -137,7 +141,7 @@ class AsyncTool(_Tool):
         try:
             answer = await answered
         except BaseException:
-            calls.abandon(call_id)
+            calls.abandon(call_id, answered)
             raise
         if type(answer) is Err:
             raise errors.from_call_error(self.name, answer.value)
@@ -156,6 +160,7 @@ class _Resolver:
         self._listing = listing
         self._make = make
         self._names: Names | None = None
+        self._placed: dict[str, object] = {}
 
     @property
     def names(self) -> Names:
@@ -180,8 +185,19 @@ class _Resolver:
             raise self._missing(attribute)
         found = self.get(name)
         # From now on the attribute is found without asking anybody.
-        self.module.__dict__[attribute] = found
+        self.module.__dict__[attribute] = self._placed[attribute] = found
         return found
+
+    def forget(self) -> None:
+        """Asks anew for everything. Objects that a program holds stay the same ones."""
+        self._names = None
+        for attribute, found in self._placed.items():
+            if self.module.__dict__.get(attribute) is found:
+                del self.module.__dict__[attribute]
+        self._placed.clear()
+        for made in self.made.values():
+            kept = made.__resolver__ if isinstance(made, _Namespace) else made
+            kept.forget()
 
     def directory(self) -> list[str]:
         own = [name for name in self.module.__dict__ if not name.startswith("__")]
@@ -291,6 +307,14 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module) -> None:
         pass
+
+
+def look_again() -> None:
+    """Forgets which tools there are: they may be others for the next program of this instance."""
+    for package in (tools, aio):
+        package.__resolver__.forget()
+    for name in [name for name in sys.modules if name.startswith("tools.") and name != "tools.aio"]:
+        del sys.modules[name]
 
 
 def _parameters(schema: dict[str, object]) -> tuple[list[str], list[str]]:

@@ -10,8 +10,11 @@ from itertools import pairwise
 
 from wit_world.exports.script import Uncaught
 
-#: The name under which the running program was compiled. Frames of other files are not shown.
+#: The name under which the running program was compiled.
 program_name = ""
+
+#: The names of all programs of this namespace. Frames of other files are not shown.
+_names: set[str] = set()
 
 _HEADER = "Traceback (most recent call last):"
 # Of more frames, as a program gets that raises the recursion limit, the middle ones are left out.
@@ -23,8 +26,25 @@ def remember(name: str, source: str) -> None:
     """Lets tracebacks and `inspect.getsource` find the program's lines."""
     global program_name
     program_name = name
+    _names.add(name)
     # With no modification time, `linecache.checkcache` leaves the entry alone.
     linecache.cache[name] = (len(source), None, _lines(source), name)
+
+
+def unused_name(name: str) -> str:
+    """The name, or one like it that no program of this namespace has had."""
+    unused, number = name, len(_names)
+    while unused in _names:
+        number += 1
+        unused = f"{name} ({number})"
+    return unused
+
+
+def forget() -> None:
+    """Forgets the programs so far."""
+    for name in _names:
+        linecache.cache.pop(name, None)
+    _names.clear()
 
 
 def uncaught(error: BaseException) -> Uncaught:
@@ -107,7 +127,7 @@ def _keep_own_frames(error: BaseException, seen: set[int]) -> None:
         # Unlinked first: a long chain that is dropped whole is freed recursively, on the wasm stack.
         for step in steps:
             step.tb_next = None
-        kept = [step for step in steps if step.tb_frame.f_code.co_filename == program_name]
+        kept = [step for step in steps if step.tb_frame.f_code.co_filename in _names]
         if len(kept) > _MAX_FRAMES:
             kept[_MAX_FRAMES // 2 : -_MAX_FRAMES // 2] = []
         for step, following in pairwise(kept):

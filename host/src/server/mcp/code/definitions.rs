@@ -1,14 +1,17 @@
 //! What clients see of the façade before they call anything: every word of it is in every prompt of
 //! every agent, so there are few.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 pub(in crate::server::mcp) const SEARCH_TOOLS: &str = "search_tools";
 pub(in crate::server::mcp) const DESCRIBE_TOOLS: &str = "describe_tools";
 pub(in crate::server::mcp) const RUN_PYTHON: &str = "run_python";
 
+pub(in crate::server::mcp) const PYTHON_SESSIONS: &str = "python_sessions";
+
 /// All of them.
-pub(in crate::server::mcp) const NAMES: [&str; 3] = [SEARCH_TOOLS, DESCRIBE_TOOLS, RUN_PYTHON];
+pub(in crate::server::mcp) const NAMES: [&str; 4] =
+    [SEARCH_TOOLS, DESCRIBE_TOOLS, RUN_PYTHON, PYTHON_SESSIONS];
 
 /// Servers that the instructions name; the others are found by searching.
 const NAMED_SERVERS: usize = 30;
@@ -89,13 +92,46 @@ pub(in crate::server::mcp) fn tools() -> Vec<Value> {
                 "type": "object",
                 "properties": {
                     "code": { "type": "string", "description": "The script" },
+                    "session": {
+                        "type": "string",
+                        "description": "A name: variables, imports and functions are kept for the next \
+                                        run with this name",
+                    },
                     "input": { "description": "Any JSON; the script has it as `inputs`" },
                 },
                 "required": ["code"],
             }),
             false,
         ),
+        tool(
+            PYTHON_SESSIONS,
+            "Python sessions",
+            "List the sessions that run_python keeps for you, or end one.",
+            json!({
+                "type": "object",
+                "properties": {
+                    "reset": { "type": "string", "description": "The session to end" },
+                },
+            }),
+            false,
+        ),
     ]
+}
+
+/// Refuses arguments that the tool does not have: whoever writes one means something by it.
+pub(in crate::server::mcp) fn check_names(
+    tool: &str,
+    arguments: &Map<String, Value>,
+) -> Result<(), String> {
+    let all = tools();
+    let Some(definition) = all.iter().find(|it| it["name"] == *tool) else { return Ok(()) };
+    let Some(known) = definition["inputSchema"]["properties"].as_object() else { return Ok(()) };
+    let Some(unknown) = arguments.keys().find(|name| !known.contains_key(*name)) else {
+        return Ok(());
+    };
+    let shown: String = unknown.chars().take(100).collect();
+    let known: Vec<&str> = known.keys().map(String::as_str).collect();
+    Err(format!("{tool} has no argument {shown:?}; it has {}", known.join(", ")))
 }
 
 fn tool(name: &str, title: &str, description: &str, schema: Value, read_only: bool) -> Value {
@@ -127,6 +163,15 @@ mod tests {
         let servers: Vec<String> = (0..32).map(|n| format!("s{n}")).collect();
         let text = instructions(&servers);
         assert!(text.contains("s29 and 2 more") && !text.contains("s30,"), "{text}");
+    }
+
+    #[test]
+    fn an_argument_that_a_tool_does_not_have_is_named() {
+        let arguments = |json: Value| json.as_object().cloned().unwrap();
+        let wrong = arguments(json!({ "code": "1", "sesion": "a" }));
+        let words = check_names(RUN_PYTHON, &wrong).unwrap_err();
+        assert!(words.contains("\"sesion\"") && words.contains("code, input, session"), "{words}");
+        assert_eq!(check_names(RUN_PYTHON, &arguments(json!({ "code": "1" }))), Ok(()));
     }
 
     #[test]

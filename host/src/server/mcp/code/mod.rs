@@ -4,6 +4,7 @@ pub(super) mod definitions;
 mod find;
 mod results;
 mod run_python;
+mod sessions;
 
 use serde_json::{Map, Value};
 
@@ -22,10 +23,14 @@ impl Facade {
         arguments: &Map<String, Value>,
         request: &Request,
     ) -> ToolResult {
+        if let Err(words) = definitions::check_names(name, arguments) {
+            return results::refusal(&words);
+        }
         let answer = match name {
             definitions::SEARCH_TOOLS => self.search_tools(arguments, &request.caller).await,
             definitions::DESCRIBE_TOOLS => self.describe_tools(arguments, &request.caller).await,
             definitions::RUN_PYTHON => self.run_python(arguments, request).await,
+            definitions::PYTHON_SESSIONS => self.python_sessions(arguments, &request.caller),
             other => {
                 let shown: String = other.chars().take(100).collect();
                 let known = definitions::NAMES.join(", ");

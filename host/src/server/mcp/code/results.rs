@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::runs::RunReport;
+use crate::runs::{RunReport, SessionReport, SessionState};
 
 /// The result of `tools/call`: one block of text, and the same for programs.
 #[derive(Clone, Debug, Serialize)]
@@ -40,6 +40,11 @@ pub(super) fn refusal(words: &str) -> ToolResult {
 /// Plain text.
 pub(super) fn text(words: String) -> ToolResult {
     ToolResult::new(words, None, false)
+}
+
+/// A text, and the same for programs.
+pub(super) fn text_and(words: String, structured: Value) -> ToolResult {
+    ToolResult::new(words, Some(structured), false)
 }
 
 /// A finished run.
@@ -81,6 +86,9 @@ fn words(report: &RunReport) -> String {
             let _ = writeln!(text, "- {}: {why}", call.tool);
         }
     }
+    if let Some(session) = &report.session {
+        tell_session(&mut text, session, report.ok);
+    }
     let alone = text.is_empty() && report.stderr.is_empty();
     match (&report.value, report.stdout.is_empty()) {
         (Some(value), true) if alone => return plain(value.get()),
@@ -98,6 +106,26 @@ fn words(report: &RunReport) -> String {
         text.push_str("The script ended without a result and without printing anything.");
     }
     text
+}
+
+/// What a model has to know of its session: nothing, as long as it is what the model expects.
+fn tell_session(text: &mut String, session: &SessionReport, ok: bool) {
+    let name = &session.name;
+    let _ = match session.state {
+        SessionState::Lost => writeln!(
+            text,
+            "The session `{name}` is lost, with all variables, imports and functions in it. The next \
+             run with this name begins anew: define again what you need."
+        ),
+        SessionState::New => {
+            writeln!(text, "The session `{name}` is new: nothing was defined before this script.")
+        }
+        SessionState::Kept if !ok => writeln!(
+            text,
+            "The session `{name}` is kept: what was defined in it until the error is there."
+        ),
+        SessionState::Kept => Ok(()),
+    };
 }
 
 fn section(text: &mut String, title: &str, content: &str) {

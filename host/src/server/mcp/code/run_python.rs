@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Facade, argument, results};
+use super::{Answer, Facade, results};
 use crate::Script;
 use crate::events::RunEvent;
 use crate::server::mcp::request::{Exchange, Request};
@@ -17,14 +17,21 @@ impl Facade {
         arguments: &Map<String, Value>,
         request: &Request,
     ) -> Answer {
-        let code: Option<String> = match arguments.get("code") {
-            // Not as JSON: a script may well be a valid JSON text.
-            Some(Value::String(code)) => Some(code.clone()),
-            _ => argument(arguments, "code")?,
+        // Not read as JSON: a script may well be a valid JSON text.
+        let code = match arguments.get("code") {
+            Some(Value::String(code)) => code.clone(),
+            None | Some(Value::Null) => {
+                return Err("`code` is missing: the script to run, as text".to_owned());
+            }
+            Some(_) => return Err("`code` has to be the script to run, as text".to_owned()),
         };
-        let code = code.ok_or("`code` is missing: the script to run, as text")?;
         let meta = request.params.meta.for_upstreams();
         let mut script = Script::python(code).caller(request.caller.clone()).meta(meta);
+        match arguments.get("session") {
+            None | Some(Value::Null) => {}
+            Some(Value::String(name)) => script = script.session(name),
+            Some(_) => return Err("`session` has to be a name, as text".to_owned()),
+        }
         if let Some(input) = arguments.get("input").filter(|input| !input.is_null()) {
             script = script.input(input.clone());
         }
