@@ -2,7 +2,6 @@
 
 use tokio_util::sync::CancellationToken;
 use toolcell::server::mcp::Facade;
-use toolcell::server::settings::ServerSettings;
 
 use super::args::{Cli, McpArgs};
 use super::exit::Exit;
@@ -13,8 +12,9 @@ use super::setup::{self, Interrupts};
 /// look at them. SIGTERM, Ctrl-C and the end of stdin end it at once.
 pub(super) async fn mcp(cli: &Cli, args: &McpArgs) -> Result<Exit, Failure> {
     let config = setup::config(cli)?;
+    let settings = config.server.clone();
     let host = setup::server_host(cli, config)?;
-    let facade = Facade::new(host.clone(), ServerSettings::default(), args.profile.as_deref())?;
+    let facade = Facade::new(host.clone(), settings, args.profile.as_deref())?;
     let facade = if args.gateway { facade.as_gateway() } else { facade };
     let stop = CancellationToken::new();
     let serving = facade.serve(tokio::io::stdin(), tokio::io::stdout(), stop.clone());

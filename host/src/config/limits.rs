@@ -98,7 +98,7 @@ fn set(limits: &mut Limits, name: &str, value: &Quantity) -> Result<(), InvalidL
     Ok(())
 }
 
-fn count(value: &Quantity, max: u64) -> Result<u64, InvalidLimit> {
+pub(super) fn count(value: &Quantity, max: u64) -> Result<u64, InvalidLimit> {
     let count = match value {
         Quantity::Number(count) => *count,
         Quantity::Text(text) => units::parse_count(text)?,
@@ -106,7 +106,7 @@ fn count(value: &Quantity, max: u64) -> Result<u64, InvalidLimit> {
     bounded(count, max, units::format_count)
 }
 
-fn size(value: &Quantity, max: u64) -> Result<u64, InvalidLimit> {
+pub(super) fn size(value: &Quantity, max: u64) -> Result<u64, InvalidLimit> {
     let bytes = match value {
         Quantity::Number(bytes) => *bytes,
         Quantity::Text(text) => units::parse_size(text)?,
@@ -114,7 +114,7 @@ fn size(value: &Quantity, max: u64) -> Result<u64, InvalidLimit> {
     bounded(bytes, max, units::format_size)
 }
 
-fn duration(value: &Quantity) -> Result<Duration, InvalidLimit> {
+pub(super) fn duration(value: &Quantity) -> Result<Duration, InvalidLimit> {
     match value {
         Quantity::Number(number) => Err(InvalidLimit::NoUnit { number: *number }),
         Quantity::Text(text) => {
@@ -123,7 +123,7 @@ fn duration(value: &Quantity) -> Result<Duration, InvalidLimit> {
     }
 }
 
-fn bounded<T: PartialOrd + Default>(
+pub(super) fn bounded<T: PartialOrd + Default>(
     value: T,
     max: T,
     written: fn(T) -> String,

@@ -13,11 +13,13 @@ use super::monitor::{self, MonitorSettings};
 use super::node::{Misfit, MisfitKind};
 use super::profiles::{self, Profiles, ServerNames};
 use super::providers::{FileState, Providers};
-use super::resolved::{Config, ServerSource};
+use super::resolved::{Config, ProfileName, ServerSource};
 use super::servers;
+use super::serving;
 use super::surroundings::{Origin, Surroundings};
 use super::written::{Template, WrittenConfig, WrittenHints, WrittenServer};
 use crate::ids::ToolName;
+use crate::server::settings::ServerSettings;
 use crate::stubs::identifiers::identifier;
 use crate::upstream::settings::UpstreamSettings;
 
@@ -101,6 +103,7 @@ struct Loading<'a> {
     servers: Vec<FoundServer>,
     skipped: Vec<String>,
     monitor: MonitorSettings,
+    server: ServerSettings,
     sources: Vec<PathBuf>,
     problems: Vec<Problem>,
     notices: Vec<Notice>,
@@ -115,6 +118,7 @@ impl<'a> Loading<'a> {
             servers: Vec::new(),
             skipped: Vec::new(),
             monitor: MonitorSettings::default(),
+            server: ServerSettings::default(),
             sources: Vec::new(),
             problems: Vec::new(),
             notices: Vec::new(),
@@ -152,6 +156,10 @@ impl<'a> Loading<'a> {
         let folder = path.parent().unwrap_or(self.cwd).to_owned();
         let surroundings = self.surroundings(&folder, Origin::Own);
         let servers_path = KeyPath::of(["servers"]);
+        let profiles: Vec<&str> = match written.profiles.is_empty() {
+            true => vec![ProfileName::DEFAULT],
+            false => written.profiles.keys().map(String::as_str).collect(),
+        };
         surroundings.providers.prepare(|| {
             let mut unused = Findings::new(&shown, |_| None);
             for (name, server) in &written.servers {
@@ -159,8 +167,10 @@ impl<'a> Loading<'a> {
                 servers::resolve(name, server, &path, &surroundings, &mut unused);
             }
             monitor::resolve(&written.monitor, &surroundings, &mut unused);
+            serving::resolve(&written.server, &profiles, &surroundings, &mut unused);
         });
         self.monitor = monitor::resolve(&written.monitor, &surroundings, &mut findings);
+        self.server = serving::resolve(&written.server, &profiles, &surroundings, &mut findings);
         let surroundings = self.surroundings(&folder, Origin::Own);
         for (name, server) in std::mem::take(&mut written.servers) {
             let path = servers_path.key(&name);
@@ -256,6 +266,8 @@ impl<'a> Loading<'a> {
         findings.problems.append(&mut self.problems);
         Problems::check(findings.problems)?;
         findings.notices.append(&mut self.notices);
+        self.server.access.default_profile =
+            default_profile.as_ref().map(|name| name.as_str().into());
         let servers = self.servers.into_iter().map(|server| (server.settings, server.source));
         let (servers, server_sources) = servers.unzip();
         Ok(Config {
@@ -264,6 +276,7 @@ impl<'a> Loading<'a> {
             profiles,
             default_profile,
             monitor: self.monitor,
+            server: self.server,
             sources: self.sources,
             notices: findings.notices,
         })

@@ -12,8 +12,8 @@
 //! changes.
 //!
 //! - `written` is the file as people write it, `json` reads the files of other programs into it.
-//! - `servers`, `tuning`, `profiles`, `limits` and `monitor` make `resolved` settings of that, and tell
-//!   `findings`; `surroundings`, `template` and `providers` give values to `${…}`.
+//! - `servers`, `tuning`, `profiles`, `limits`, `monitor` and `serving` make `resolved` settings of that,
+//!   and tell `findings`; `surroundings`, `template` and `providers` give values to `${…}`.
 //! - `show`, `schema` and `reference` tell people what is in force and what can be written.
 
 mod document;
@@ -32,6 +32,7 @@ mod reference;
 mod resolved;
 mod schema;
 mod servers;
+mod serving;
 mod show;
 mod surroundings;
 mod template;

@@ -32,7 +32,7 @@ unknown key is an error, and all problems of a file are told at once, with their
 | `${NAME:-default}` | the environment variable, or the default if it is unset or empty |
 | `${file:PATH}` | the content of a file without its last newline, at most 64 KiB |
 | `${command:PROGRAM ARGUMENTS…}` | what a program prints, without its last newline, at most 64 KiB within 10 s; no shell is involved, and it runs once per load |
-| `${caller.token}` | the token with which the caller came; in `headers` and `env` only |
+| `${caller.token}` | the caller's own token for upstreams (see `caller_token` of `[server]`); in `headers` and `env` only |
 | `${caller.id}` | who the caller is; in `headers` and `env` only |
 | `$${` | `${` itself |
 
@@ -74,7 +74,7 @@ never read: it is part of other people's repositories, and it names programs to 
 
 /// The tables in the order of the page: the name in the schema, the heading, and how its keys are
 /// written in the example.
-const TABLES: [(&str, &str); 12] = [
+const TABLES: [(&str, &str); 17] = [
     ("", "Top of the file"),
     ("Server", "`[servers.NAME]`"),
     ("Auth", "`[servers.NAME.auth]`"),
@@ -87,6 +87,11 @@ const TABLES: [(&str, &str); 12] = [
     ("Constraint", "`[profiles.NAME.rules.args]`"),
     ("Limits", "`[limits]` and `[profiles.NAME.limits]`"),
     ("Monitor", "`[monitor]`"),
+    ("Serving", "`[server]`"),
+    ("Sessions", "`[server.sessions]`"),
+    ("Token", "`[server.tokens.NAME]`"),
+    ("Quotas", "`[server.quotas]` and `[server.tokens.NAME.quotas]`"),
+    ("Jwt", "`[server.jwt]`"),
 ];
 
 /// The page, in Markdown.

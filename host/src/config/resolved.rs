@@ -13,6 +13,7 @@ use super::written::WrittenServer;
 use crate::grants::Policy;
 use crate::language::Language;
 use crate::limits::Limits;
+use crate::server::settings::ServerSettings;
 use crate::upstream::settings::UpstreamSettings;
 
 /// Everything that the operator configured.
@@ -28,6 +29,8 @@ pub struct Config {
     pub default_profile: Option<ProfileName>,
     /// How the servers are watched.
     pub monitor: MonitorSettings,
+    /// How toolcell serves, and who may come in.
+    pub server: ServerSettings,
     /// The files that were read.
     pub sources: Vec<PathBuf>,
     /// What the operator should know.
@@ -177,6 +180,7 @@ impl Default for Config {
             default_profile: Some(profile.name.clone()),
             profiles: IndexMap::from([(profile.name.clone(), profile)]),
             monitor: MonitorSettings::default(),
+            server: ServerSettings::default(),
             sources: Vec::new(),
             notices: Vec::new(),
         }

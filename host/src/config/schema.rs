@@ -8,6 +8,7 @@ use super::show;
 use super::written::WrittenConfig;
 use crate::ids::UpstreamName;
 use crate::limits::Limits;
+use crate::server::settings::{ServerSettings, SessionSettings};
 use crate::upstream::settings::{
     AuthGrant, Breaker, Retry, ToolSettings, TransportSettings, UpstreamSettings,
 };
@@ -36,6 +37,9 @@ fn defaults() -> Vec<(&'static str, Map<String, Value>)> {
     let mut defaults = vec![
         ("Limits", show::limits(&Limits::default())),
         ("Monitor", show::monitor(&MonitorSettings::default())),
+        ("Serving", show::serving(&ServerSettings::default())),
+        ("Sessions", show::sessions(&SessionSettings::default())),
+        ("Jwt", show::jwt_defaults()),
         ("Retry", show::retries(&Retry::default())),
         ("Breaker", show::break_off(&Breaker::default())),
         ("Tool", show::tool(&ToolSettings::default())),

@@ -17,6 +17,8 @@ use super::template::is_literal;
 use super::units::{format_count, format_duration, format_size};
 use super::written::{Template, WrittenServer};
 use crate::limits::Limits;
+use crate::server::access::{AccessSettings, CallerToken, JwtSettings, QuotaLimits, StaticToken};
+use crate::server::settings::{ServerSettings, SessionSettings};
 use crate::upstream::settings::{
     AuthGrant, AuthSettings, Breaker, Hints, HttpFlavour, HttpSettings, Lifecycle, Retry,
     ToolSettings, TransportSettings, UpstreamSettings,
@@ -66,6 +68,7 @@ pub fn show(config: &Config, server: Option<&str>) -> Result<Value, UnknownServe
         "sources": sources,
         "default_profile": config.default_profile.as_ref().map(ToString::to_string),
         "monitor": monitor(&config.monitor),
+        "server": serving(&config.server),
         "servers": servers,
         "profiles": profiles,
     }))
@@ -366,6 +369,113 @@ pub(super) fn monitor(settings: &MonitorSettings) -> Map<String, Value> {
         .with_some("command", command)
         .with_some("state_file", state_file.as_ref().map(|file| path(file)))
         .0
+}
+
+pub(super) fn serving(settings: &ServerSettings) -> Map<String, Value> {
+    let ServerSettings {
+        listen,
+        allowed_hosts,
+        allowed_origins,
+        max_body_bytes,
+        request_timeout,
+        max_connections,
+        max_mcp_sessions,
+        mcp_session_idle,
+        sessions: of_python,
+        result_bytes,
+        list_changed,
+        access,
+    } = settings;
+    let AccessSettings {
+        public_url,
+        default_profile: _,
+        tokens,
+        jwt,
+        caller_token,
+        quotas: for_all,
+    } = access;
+    let tokens = tokens.iter().map(|shown| (shown.name.clone(), token(shown).into()));
+    Table::default()
+        .with("listen", listen.to_string())
+        .with_some("public_url", public_url.clone())
+        .with("allowed_hosts", allowed_hosts.clone())
+        .with("allowed_origins", allowed_origins.clone())
+        .with("max_body", format_size(*max_body_bytes as u64))
+        .with("request_timeout", time(*request_timeout))
+        .with("max_connections", *max_connections)
+        .with("max_mcp_sessions", *max_mcp_sessions)
+        .with("mcp_session_idle", time(*mcp_session_idle))
+        .with("max_result", format_size(*result_bytes as u64))
+        .with("list_changed", *list_changed)
+        .with("caller_token", caller_token_name(*caller_token))
+        .with("sessions", sessions(of_python))
+        .with_table("quotas", quotas(for_all))
+        .with_table("tokens", tokens.collect())
+        .with_some("jwt", jwt.as_ref().map(self::jwt))
+        .0
+}
+
+fn caller_token_name(from: CallerToken) -> &'static str {
+    match from {
+        CallerToken::Header => "header",
+        CallerToken::Bearer => "bearer",
+    }
+}
+
+pub(super) fn sessions(settings: &SessionSettings) -> Map<String, Value> {
+    let SessionSettings { per_caller, total, idle } = settings;
+    let table = Table::default().with("per_caller", *per_caller);
+    table.with("total", *total).with("idle", time(*idle)).0
+}
+
+fn quotas(limits: &QuotaLimits) -> Map<String, Value> {
+    let QuotaLimits { concurrent_runs, concurrent_calls, fuel_per_minute, sessions } = limits;
+    Table::default()
+        .with_some("concurrent_runs", *concurrent_runs)
+        .with_some("concurrent_calls", *concurrent_calls)
+        .with_some("fuel_per_minute", fuel_per_minute.map(format_count))
+        .with_some("sessions", *sessions)
+        .0
+}
+
+fn token(token: &StaticToken) -> Map<String, Value> {
+    let StaticToken { name: _, digest: _, caller, profiles, quotas: own } = token;
+    Table::default()
+        .with("token", SECRET)
+        .with("caller", &**caller)
+        .with_some("profiles", profiles.clone())
+        .with_table("quotas", quotas(own))
+        .0
+}
+
+fn jwt(settings: &JwtSettings) -> Map<String, Value> {
+    let JwtSettings {
+        issuer,
+        audiences,
+        jwks_url,
+        algorithms,
+        caller_claim,
+        profiles_claim,
+        scopes,
+        leeway,
+    } = settings;
+    Table::default()
+        .with("issuer", shown_url(issuer))
+        .with_some("audience", (!audiences.is_empty()).then(|| audiences.clone()))
+        .with_some("jwks_url", jwks_url.as_deref().map(shown_url))
+        .with("algorithms", algorithms.clone())
+        .with("caller_claim", caller_claim.clone())
+        .with_some("profiles_claim", profiles_claim.clone())
+        .with("scopes", scopes.clone())
+        .with("leeway", time(*leeway))
+        .0
+}
+
+/// What holds where `[server.jwt]` says nothing.
+pub(super) fn jwt_defaults() -> Map<String, Value> {
+    let mut table = jwt(&JwtSettings::default());
+    table.remove("issuer");
+    table
 }
 
 fn profile(profile: &Profile) -> Map<String, Value> {

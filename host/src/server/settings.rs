@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::access::AccessSettings;
 pub use crate::runs::SessionSettings;
 
 /// What the operator decided about serving (`[server]`).
@@ -30,6 +31,8 @@ pub struct ServerSettings {
     pub result_bytes: usize,
     /// Whether clients are told that lists have changed.
     pub list_changed: bool,
+    /// Who may come in, and what each caller may take.
+    pub access: AccessSettings,
 }
 
 impl ServerSettings {
@@ -56,6 +59,7 @@ impl Default for ServerSettings {
             sessions: SessionSettings::default(),
             result_bytes: 64 << 10,
             list_changed: true,
+            access: AccessSettings::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod json;
 mod servers;
+mod serving;
 mod values;
 
 use std::path::{Path, PathBuf};

@@ -4,9 +4,10 @@
 //! these become. The reference page and the JSON schema are made from these types, so the comments
 //! are written for operators.
 //!
-//! - `server` is `[servers.NAME]`, `values` are the texts that stand for something else.
+//! - `server` is `[servers.NAME]`, `serving` is `[server]`, `values` are the texts that stand for something else.
 
 mod server;
+mod serving;
 mod values;
 
 use indexmap::IndexMap;
@@ -17,6 +18,9 @@ use serde_json::{Number, Value, json};
 pub use server::{
     WrittenAuth, WrittenBreaker, WrittenBuiltin, WrittenGrant, WrittenHints, WrittenLifecycle,
     WrittenRetry, WrittenRoot, WrittenServer, WrittenTool, WrittenTransport,
+};
+pub use serving::{
+    WrittenCallerToken, WrittenJwt, WrittenQuotas, WrittenServing, WrittenSessions, WrittenToken,
 };
 use values::{CountSchema, DurationSchema, SizeSchema};
 pub use values::{DurationOrNever, DurationText, OneOrMany, Quantity, Template};
@@ -45,6 +49,8 @@ pub struct WrittenConfig {
     pub limits: WrittenLimits,
     /// How servers are watched, and who is told when one goes down or comes back.
     pub monitor: WrittenMonitor,
+    /// How toolcell serves, and who may come in over HTTP.
+    pub server: WrittenServing,
 }
 
 /// `[monitor]`: how servers are watched, and who is told when one goes down or comes back.

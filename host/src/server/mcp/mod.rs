@@ -36,6 +36,7 @@ use lifecycle::raw_of;
 use request::{Exchange, Outcome, Params, Peer, Request};
 use wire::RpcError;
 
+use super::access::quotas::Quotas;
 use super::settings::ServerSettings;
 
 /// What all façades of a host share.
@@ -43,6 +44,7 @@ struct Shared {
     host: Host,
     settings: ServerSettings,
     gateway: Gateway,
+    quotas: Quotas,
 }
 
 /// One profile of a host as an MCP server. Cheap to clone; it holds nothing of a client.
@@ -67,7 +69,8 @@ impl Facade {
         host.config().profile(profile)?;
         host.sessions().set_settings(settings.sessions);
         let profile = profile.map(Into::into);
-        let shared = Shared { host, settings, gateway: Gateway::default() };
+        let quotas = Quotas::new(&settings.access);
+        let shared = Shared { host, settings, gateway: Gateway::default(), quotas };
         Ok(Self { shared: Arc::new(shared), profile, always_gateway: false })
     }
 
@@ -93,6 +96,11 @@ impl Facade {
 
     fn settings(&self) -> &ServerSettings {
         &self.shared.settings
+    }
+
+    /// What each caller takes of us.
+    fn quotas(&self) -> &Quotas {
+        &self.shared.quotas
     }
 
     /// The profile as it is now: a reload may have changed it.

@@ -1,5 +1,7 @@
 //! `run_python`: one script instead of many turns.
 
+use std::time::Instant;
+
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -36,6 +38,9 @@ impl Facade {
             script = script.input(input.clone());
         }
         let profile = self.profile()?;
+        let caller = request.caller.id.as_ref();
+        let _place =
+            self.quotas().begin_run(caller, Instant::now()).map_err(|over| over.to_string())?;
         let started = self.host().start_with(&profile, script);
         let mut run = started.map_err(|error| error.to_string())?;
         let mut progress = Progress::new(request);
@@ -52,6 +57,7 @@ impl Facade {
             }
         }
         let report = run.await.map_err(|error| error.to_string())?;
+        self.quotas().charge(caller, report.usage.fuel, Instant::now());
         Ok(results::of_run(&report))
     }
 }
