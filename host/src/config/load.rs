@@ -266,8 +266,6 @@ impl<'a> Loading<'a> {
         findings.problems.append(&mut self.problems);
         Problems::check(findings.problems)?;
         findings.notices.append(&mut self.notices);
-        self.server.access.default_profile =
-            default_profile.as_ref().map(|name| name.as_str().into());
         let servers = self.servers.into_iter().map(|server| (server.settings, server.source));
         let (servers, server_sources) = servers.unzip();
         Ok(Config {

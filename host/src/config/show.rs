@@ -386,14 +386,7 @@ pub(super) fn serving(settings: &ServerSettings) -> Map<String, Value> {
         list_changed,
         access,
     } = settings;
-    let AccessSettings {
-        public_url,
-        default_profile: _,
-        tokens,
-        jwt,
-        caller_token,
-        quotas: for_all,
-    } = access;
+    let AccessSettings { public_url, tokens, jwt, caller_token, quotas: for_all } = access;
     let tokens = tokens.iter().map(|shown| (shown.name.clone(), token(shown).into()));
     Table::default()
         .with("listen", listen.to_string())

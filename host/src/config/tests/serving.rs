@@ -74,7 +74,6 @@ fn everything_about_serving_is_read() {
     assert_eq!(sessions.idle, Duration::from_secs(300));
     assert_eq!(access.public_url.as_deref(), Some("https://tools.example.org"));
     assert_eq!(access.caller_token, CallerToken::Bearer);
-    assert_eq!(access.default_profile, None);
     let [ops, agent] = &access.tokens[..] else { panic!("{access:?}") };
     assert_eq!((&*ops.caller, ops.digest), ("ops@example.org", TokenDigest::of(TOKEN)));
     assert_eq!((&*agent.caller, agent.digest), ("agent", TokenDigest::of("abc")));

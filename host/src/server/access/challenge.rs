@@ -4,8 +4,8 @@
 use axum::http::{HeaderMap, header};
 use serde_json::{Value, json};
 
+use super::Refused;
 use super::settings::{AccessSettings, JwtSettings};
-use super::{Refused, Visitor};
 
 /// Where the metadata of a resource begins; the resource's path follows.
 const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
@@ -30,15 +30,15 @@ impl Fault {
         Self::Invalid(words.into())
     }
 
-    /// A profile that is not open to somebody. That there is none of this name is not told.
-    pub(super) fn profile(visitor: &Visitor, wanted: Option<&str>) -> Self {
+    /// A profile that is none of the open ones. Whether there is one of this name is not told.
+    pub(super) fn profile(open: &[String], wanted: Option<&str>) -> Self {
         let named = match wanted {
             Some(name) => format!("the profile `{name}`"),
             None => "the default profile".to_owned(),
         };
-        Self::Profile(match visitor.profiles.as_deref() {
-            None | Some([]) => format!("{named} is not open to you: no profile is"),
-            Some(open) => format!("{named} is not open to you; open are {}", open.join(", ")),
+        Self::Profile(match open {
+            [] => format!("{named} is not open to you: no profile is"),
+            open => format!("{named} is not open to you; open are {}", open.join(", ")),
         })
     }
 
@@ -47,10 +47,10 @@ impl Fault {
         self,
         settings: &AccessSettings,
         headers: &HeaderMap,
-        profile: Option<&str>,
+        named: Option<&str>,
     ) -> Refused {
         let challenge = |members: &[(&str, &str)]| {
-            let metadata = settings.jwt.as_ref().map(|_| metadata_url(settings, headers, profile));
+            let metadata = settings.jwt.as_ref().map(|_| metadata_url(settings, headers, named));
             Some(challenge(metadata.as_deref(), members))
         };
         match self {
@@ -108,16 +108,16 @@ pub(super) fn protected_resource(settings: &AccessSettings, jwt: &JwtSettings, u
 
 /// The URL of a profile's endpoint, if the operator named it: what a client writes into `Host` says
 /// nothing about for whom its token was issued.
-pub(super) fn public_endpoint(settings: &AccessSettings, profile: Option<&str>) -> Option<String> {
-    Some(format!("{}{}", settings.public_url.as_ref()?, path(profile)))
+pub(super) fn public_endpoint(settings: &AccessSettings, named: Option<&str>) -> Option<String> {
+    Some(format!("{}{}", settings.public_url.as_ref()?, path(named)))
 }
 
-fn metadata_url(settings: &AccessSettings, headers: &HeaderMap, profile: Option<&str>) -> String {
-    format!("{}{METADATA_PATH}{}", base(settings, headers), path(profile))
+fn metadata_url(settings: &AccessSettings, headers: &HeaderMap, named: Option<&str>) -> String {
+    format!("{}{METADATA_PATH}{}", base(settings, headers), path(named))
 }
 
-fn path(profile: Option<&str>) -> String {
-    match profile {
+fn path(named: Option<&str>) -> String {
+    match named {
         // A name that no profile has must not come back as part of a header.
         Some(name)
             if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) =>

@@ -17,7 +17,7 @@ mod keys;
 pub(crate) mod quotas;
 mod settings;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::http::{HeaderMap, HeaderName, header};
 use serde_json::Value;
@@ -57,61 +57,106 @@ pub(crate) struct Refused {
     pub(crate) message: String,
 }
 
-/// Decides who may come in. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+/// Decides who may come in.
+#[derive(Debug, Default)]
 pub(crate) struct Doorkeeper {
-    settings: Arc<AccessSettings>,
+    /// Replaced as a whole when the configuration changes.
+    rules: RwLock<Arc<Rules>>,
+}
+
+/// The rules in force at one time.
+#[derive(Debug, Default)]
+struct Rules {
+    settings: AccessSettings,
     jwt: Option<Arc<JwtChecks>>,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked<'a> {
+    /// The profile that its path names.
+    pub(crate) named: Option<&'a str>,
+    /// The profile that this comes to, if there is one.
+    pub(crate) profile: Option<&'a str>,
 }
 
 impl Doorkeeper {
     /// Fetches nothing yet.
     pub(crate) fn new(settings: AccessSettings) -> Self {
         let jwt = settings.jwt.clone().map(|settings| Arc::new(JwtChecks::new(settings)));
-        Self { settings: Arc::new(settings), jwt }
+        Self { rules: RwLock::new(Arc::new(Rules { settings, jwt })) }
+    }
+
+    /// Puts other rules in force: a token that was taken back opens nothing from now on. Where
+    /// credentials were asked for that stays so, whatever is written now; `false` says that nothing
+    /// changed for that reason.
+    pub(crate) fn replace(&self, settings: AccessSettings) -> bool {
+        let old = self.rules();
+        if old.settings.asks_for_credentials() && !settings.asks_for_credentials() {
+            return false;
+        }
+        let is_same = old.settings.jwt == settings.jwt;
+        // With the keys that are known already.
+        let jwt =
+            old.jwt.clone().filter(|_| is_same).or_else(|| {
+                settings.jwt.clone().map(|settings| Arc::new(JwtChecks::new(settings)))
+            });
+        let rules = Arc::new(Rules { settings, jwt });
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        true
     }
 
     /// Whether anybody has to say who they are. Where nobody has to, only programs of this machine
     /// may come.
     pub(crate) fn asks_for_credentials(&self) -> bool {
-        self.settings.asks_for_credentials()
+        self.rules().settings.asks_for_credentials()
     }
 
     /// What a client reads to learn where it gets a token (RFC 9728), about the endpoint at `url`.
     /// There is nothing to read where no authorization server issues tokens for us.
     pub(crate) fn protected_resource(&self, url: &str) -> Option<Value> {
-        let jwt = self.settings.jwt.as_ref()?;
-        Some(challenge::protected_resource(&self.settings, jwt, url))
+        let rules = self.rules();
+        let jwt = rules.settings.jwt.as_ref()?;
+        Some(challenge::protected_resource(&rules.settings, jwt, url))
     }
 
-    /// Looks at a request's credentials. `profile` is the one that its path names.
+    /// Looks at a request's credentials.
     pub(crate) async fn admit(
         &self,
         headers: &HeaderMap,
-        profile: Option<&str>,
+        asked: Asked<'_>,
     ) -> Result<Visitor, Refused> {
-        let refused = |fault: Fault| {
-            let refused = fault.refused(&self.settings, headers, profile);
-            tracing::info!(target: "toolcell::audit", status = refused.status, profile,
-                reason = %refused.message, "not let in");
+        let rules = self.rules();
+        rules.admit(headers, asked).await.map_err(|fault| {
+            let refused = fault.refused(&rules.settings, headers, asked.named);
+            tracing::info!(target: "toolcell::audit", status = refused.status,
+                profile = asked.profile, reason = %refused.message, "not let in");
             refused
-        };
-        let mut visitor = self.identify(headers, profile).await.map_err(refused)?;
-        let wanted = profile.or(self.settings.default_profile.as_deref());
+        })
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Rules {
+    async fn admit(&self, headers: &HeaderMap, asked: Asked<'_>) -> Result<Visitor, Fault> {
+        let mut visitor = self.identify(headers, asked.named).await?;
         if let Some(open) = &visitor.profiles
-            && !wanted.is_some_and(|wanted| open.iter().any(|name| name == wanted))
+            && !asked.profile.is_some_and(|profile| open.iter().any(|name| name == profile))
         {
-            return Err(refused(Fault::profile(&visitor, wanted)));
+            return Err(Fault::profile(open, asked.profile));
         }
         if visitor.caller.token.is_none() {
-            visitor.caller.token = upstream_token(headers).map_err(refused)?;
+            visitor.caller.token = upstream_token(headers)?;
         }
         Ok(visitor)
     }
 
     /// Who it is, by `Authorization` alone.
-    async fn identify(&self, headers: &HeaderMap, profile: Option<&str>) -> Result<Visitor, Fault> {
-        if !self.asks_for_credentials() {
+    async fn identify(&self, headers: &HeaderMap, named: Option<&str>) -> Result<Visitor, Fault> {
+        if !self.settings.asks_for_credentials() {
             return Ok(Visitor::default());
         }
         let token = bearer(headers)?;
@@ -121,7 +166,7 @@ impl Doorkeeper {
                 profiles: holder.profiles.clone(),
             },
             (None, Some(jwt)) if jwt::has_shape(token) => {
-                let endpoint = challenge::public_endpoint(&self.settings, profile);
+                let endpoint = challenge::public_endpoint(&self.settings, named);
                 let visitor = jwt.check(token, endpoint.as_deref()).await?;
                 self.refuse_borrowed_name(visitor)?
             }

@@ -4,7 +4,7 @@
 //! come back. The clock is the caller's of these functions, so that a minute can be tested in none.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::settings::{AccessSettings, QuotaLimits};
@@ -48,15 +48,24 @@ fn seconds(time: Duration) -> u64 {
 /// What all callers take. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Quotas {
-    shared: Arc<Shared>,
+    limits: Arc<RwLock<Limits>>,
+    callers: Arc<Mutex<Accounts>>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct Limits {
     for_all: QuotaLimits,
     by_caller: HashMap<Arc<str>, QuotaLimits>,
-    callers: Mutex<HashMap<Option<Arc<str>>, Account>>,
 }
+
+impl Limits {
+    fn of(settings: &AccessSettings) -> Self {
+        Self { for_all: settings.quotas, by_caller: settings.quotas_by_caller() }
+    }
+}
+
+/// By caller; those who are nobody in particular are one.
+type Accounts = HashMap<Option<Arc<str>>, Account>;
 
 /// What one caller takes.
 #[derive(Debug, Default)]
@@ -74,15 +83,19 @@ impl Account {
 
 impl Quotas {
     pub(crate) fn new(settings: &AccessSettings) -> Self {
-        let by_caller = settings.quotas_by_caller();
-        let shared = Shared { for_all: settings.quotas, by_caller, callers: Mutex::default() };
-        Self { shared: Arc::new(shared) }
+        Self { limits: Arc::new(RwLock::new(Limits::of(settings))), callers: Arc::default() }
+    }
+
+    /// Puts other quotas in force. What was taken stays counted.
+    pub(crate) fn replace(&self, settings: &AccessSettings) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = Limits::of(settings);
     }
 
     /// What a caller may take.
     pub(crate) fn limits(&self, caller: Option<&str>) -> QuotaLimits {
-        let own = caller.and_then(|id| self.shared.by_caller.get(id)).copied();
-        own.unwrap_or_default().or(self.shared.for_all)
+        let limits = self.limits.read().unwrap_or_else(PoisonError::into_inner);
+        let own = caller.and_then(|id| limits.by_caller.get(id)).copied();
+        own.unwrap_or_default().or(limits.for_all)
     }
 
     /// A call of one of our tools begins, and lasts until the place is dropped.
@@ -146,14 +159,14 @@ impl Quotas {
         Place { of: Some((self.clone(), caller.cloned(), leave)) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Option<Arc<str>>, Account>> {
-        self.shared.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Accounts> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The account of a caller. Those who take nothing are forgotten when there are too many.
 fn account<'a>(
-    callers: &'a mut HashMap<Option<Arc<str>>, Account>,
+    callers: &'a mut Accounts,
     caller: Option<&Arc<str>>,
     now: Instant,
 ) -> Result<&'a mut Account, OverQuota> {

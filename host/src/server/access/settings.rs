@@ -12,8 +12,6 @@ pub struct AccessSettings {
     /// By which URL clients reach us from outside, where that is another than the one that they name
     /// in `Host`: behind a reverse proxy. Without a slash at its end.
     pub public_url: Option<String>,
-    /// The profile of requests whose path names none.
-    pub default_profile: Option<Arc<str>>,
     /// Tokens that the operator handed out, by the names that they have in the configuration.
     pub tokens: Vec<StaticToken>,
     /// Tokens of an authorization server.

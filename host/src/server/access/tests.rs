@@ -18,7 +18,6 @@ fn token(name: &str, token: &str, profiles: Option<&[&str]>) -> StaticToken {
 
 fn settings() -> AccessSettings {
     AccessSettings {
-        default_profile: Some("reader".into()),
         tokens: vec![token("ops", OPS, None), token("agent", AGENT, Some(&["reader"]))],
         ..AccessSettings::default()
     }
@@ -37,9 +36,9 @@ async fn admit(
     header: &str,
     profile: Option<&str>,
 ) -> Result<Visitor, Refused> {
-    doorkeeper
-        .admit(&headers(&[("authorization", header), ("host", "127.0.0.1:7420")]), profile)
-        .await
+    let asked = Asked { named: profile, profile: profile.or(Some("reader")) };
+    let headers = headers(&[("authorization", header), ("host", "127.0.0.1:7420")]);
+    doorkeeper.admit(&headers, asked).await
 }
 
 #[tokio::test]
@@ -80,8 +79,8 @@ async fn what_is_no_good_token_is_refused_in_words_without_it() {
         assert!(word.len() < 7 || !told.contains(word), "{told}");
     }
     let twice = headers(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]);
-    assert_eq!(doorkeeper.admit(&twice, None).await.unwrap_err().status, 401);
-    let none = doorkeeper.admit(&HeaderMap::new(), None).await.unwrap_err();
+    assert_eq!(doorkeeper.admit(&twice, Asked::default()).await.unwrap_err().status, 401);
+    let none = doorkeeper.admit(&HeaderMap::new(), Asked::default()).await.unwrap_err();
     assert_eq!((none.status, none.challenge.as_deref()), (401, Some("Bearer realm=\"toolcell\"")));
 }
 
@@ -100,10 +99,10 @@ async fn what_upstreams_get_has_a_header_of_its_own_or_is_the_bearer_if_the_oper
     let authorization = format!("Bearer {OPS}");
     let headers =
         headers(&[("authorization", &authorization), (CallerToken::HEADER, "upstreams-own-token")]);
-    let by_header = Doorkeeper::new(settings()).admit(&headers, None).await.unwrap();
+    let by_header = Doorkeeper::new(settings()).admit(&headers, Asked::default()).await.unwrap();
     assert_eq!(by_header.caller.token, Some(Secret::new("upstreams-own-token")));
     let settings = AccessSettings { caller_token: CallerToken::Bearer, ..settings() };
-    let bearer = Doorkeeper::new(settings).admit(&headers, None).await.unwrap();
+    let bearer = Doorkeeper::new(settings).admit(&headers, Asked::default()).await.unwrap();
     assert_eq!(bearer.caller.token, Some(Secret::new(OPS)));
     assert!(!format!("{bearer:?} {by_header:?}").contains("token-"), "{bearer:?}");
 }
@@ -153,4 +152,16 @@ fn a_challenge_names_the_metadata_and_nothing_that_a_client_invented() {
     check("127.0.0.1:7420", None, &format!("http://127.0.0.1:7420{known}"));
     check("[::1]:7420", Some("reader"), &format!("http://[::1]:7420{known}/reader"));
     check("evil\"x", Some("a\"b"), &format!("http://localhost{known}"));
+}
+
+#[tokio::test]
+async fn a_token_that_is_taken_back_opens_nothing_and_no_change_opens_the_door_to_everybody() {
+    let doorkeeper = Doorkeeper::new(settings());
+    let bearer = format!("Bearer {AGENT}");
+    admit(&doorkeeper, &bearer, None).await.unwrap();
+    let without = AccessSettings { tokens: vec![token("ops", OPS, None)], ..settings() };
+    assert!(doorkeeper.replace(without));
+    assert_eq!(admit(&doorkeeper, &bearer, None).await.unwrap_err().status, 401);
+    assert!(!doorkeeper.replace(AccessSettings::default()));
+    assert_eq!(admit(&doorkeeper, &bearer, None).await.unwrap_err().status, 401);
 }

@@ -37,6 +37,7 @@ use request::{Exchange, Outcome, Params, Peer, Request};
 use wire::RpcError;
 
 use super::access::quotas::Quotas;
+use super::access::{AccessSettings, Doorkeeper};
 use super::settings::ServerSettings;
 
 /// What all façades of a host share.
@@ -44,6 +45,7 @@ struct Shared {
     host: Host,
     settings: ServerSettings,
     gateway: Gateway,
+    doorkeeper: Doorkeeper,
     quotas: Quotas,
 }
 
@@ -70,7 +72,8 @@ impl Facade {
         host.sessions().set_settings(settings.sessions);
         let profile = profile.map(Into::into);
         let quotas = Quotas::new(&settings.access);
-        let shared = Shared { host, settings, gateway: Gateway::default(), quotas };
+        let doorkeeper = Doorkeeper::new(settings.access.clone());
+        let shared = Shared { host, settings, gateway: Gateway::default(), doorkeeper, quotas };
         Ok(Self { shared: Arc::new(shared), profile, always_gateway: false })
     }
 
@@ -96,6 +99,22 @@ impl Facade {
 
     fn settings(&self) -> &ServerSettings {
         &self.shared.settings
+    }
+
+    /// Puts other tokens and quotas in force, for all façades that share these. Where credentials are
+    /// asked for they always will be: `false` says that the change would have ended that, so that
+    /// nothing changed.
+    pub fn replace_access(&self, access: AccessSettings) -> bool {
+        if !self.shared.doorkeeper.replace(access.clone()) {
+            return false;
+        }
+        self.quotas().replace(&access);
+        true
+    }
+
+    /// Who decides whom we serve.
+    pub(in crate::server) fn doorkeeper(&self) -> &Doorkeeper {
+        &self.shared.doorkeeper
     }
 
     /// What each caller takes of us.
