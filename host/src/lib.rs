@@ -14,7 +14,8 @@
 //! - [`upstream`]: the MCP servers that we call; connections, processes, credentials.
 //! - [`monitor`]: watches the servers, and tells people when one goes down or comes back.
 //! - [`config`]: `toolcell.toml` and its kin. [`stubs`]: typed signatures for people and models.
-//! - [`tool`], [`offers`], [`events`], [`limits`], [`language`], [`ids`]: the values that all of them share.
+//! - [`tool`], [`offers`], [`events`], [`limits`], [`pauses`], [`language`], [`ids`]: the values that all of
+//!   them share.
 
 pub mod broker;
 pub mod config;
@@ -27,6 +28,7 @@ pub mod language;
 pub mod limits;
 pub mod monitor;
 pub mod offers;
+pub mod pauses;
 pub mod runs;
 pub mod sandbox;
 pub mod server;

@@ -215,7 +215,8 @@ async fn go_out(shared: &Shared, id: CallId, passed: &Passed) -> CallAnswer {
     let advice = shared.advice(&name.upstream, &name.tool);
     let called = said::told(shared, id, |events| {
         let (meta, handler) = (shared.meta().cloned(), shared.handler().cloned());
-        let context = CallContext { meta, events, handler };
+        let pauses = Some(shared.pauses().clone());
+        let context = CallContext { meta, events, handler, pauses };
         let upstreams = shared.upstreams();
         async move {
             match method {

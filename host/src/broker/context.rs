@@ -16,6 +16,7 @@ use crate::grants::Policy;
 use crate::ids::{CallId, RunId, ToolName, UpstreamName};
 use crate::journal::{Entry, EntryKind, JournalStore};
 use crate::limits::Limits;
+use crate::pauses::Pauses;
 use crate::tool::{CallError, CallMethod, Json};
 use crate::upstream::{
     Access, Caller, Catalog, ClientHandler, HealthMark, ServerState, UpstreamError, Upstreams,
@@ -151,6 +152,8 @@ pub(super) struct Shared {
     outages: Mutex<BTreeMap<UpstreamName, Outage>>,
     /// When the run began, in the book of the servers' health.
     began: HealthMark,
+    /// When somebody is asked what one of its servers wants to know.
+    pauses: Pauses,
 }
 
 impl Shared {
@@ -160,6 +163,7 @@ impl Shared {
             access: broker.upstreams.access(run.caller.clone()),
             began: broker.upstreams.health().mark(),
             outages: Mutex::default(),
+            pauses: Pauses::default(),
             broker,
             run,
             count: AtomicU64::new(0),
@@ -201,6 +205,11 @@ impl Shared {
     /// Who answers what servers ask meanwhile.
     pub(super) fn handler(&self) -> Option<&Arc<dyn ClientHandler>> {
         self.run.handler.as_ref()
+    }
+
+    /// When somebody is asked on behalf of the run.
+    pub(super) fn pauses(&self) -> &Pauses {
+        &self.pauses
     }
 
     /// What goes along with all requests of the run.

@@ -18,6 +18,7 @@ use crate::ids::{CallId, UpstreamName};
 use crate::journal::{EntryKind, JournalStore};
 use crate::limits::{LimitKind, LimitReached};
 use crate::offers::{Prompt, Resource, ResourceTemplate};
+use crate::pauses::Pauses;
 use crate::sandbox::{CallRequest, RunCalls};
 use crate::tool::{CallAnswer, CallError, ToolDescription};
 use crate::upstream::Upstreams;
@@ -216,5 +217,9 @@ impl RunCalls for BrokerRun {
 
     fn count(&self) -> u64 {
         self.shared.count()
+    }
+
+    fn pauses(&self) -> Pauses {
+        self.shared.pauses().clone()
     }
 }

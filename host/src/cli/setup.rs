@@ -3,12 +3,14 @@
 use std::future::Future;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use toolcell::Host;
 use toolcell::config::{Config, Overrides, Profile, env};
+use toolcell::server::mcp::ForClients;
 use toolcell::upstream::auth::{KeyPlace, TokenStore};
 use toolcell::upstream::settings::Secret;
+use toolcell::{Host, HostBuilder};
 
 use super::args::{Cli, GrantArgs};
 use super::failure::Failure;
@@ -67,21 +69,28 @@ const MAX_SERVER_GUESTS: u32 = 64;
 /// A host that loads its runtimes when they are first used and keeps none ready: a command has one
 /// run at most.
 pub(super) fn host(cli: &Cli, config: Config) -> Result<Host, Failure> {
-    host_of(cli, config, 0, MAX_GUESTS)
+    Ok(builder_of(cli, config, 0, MAX_GUESTS)?.build_lazily()?)
 }
 
-/// A host for many runs. Its runtimes, too, are loaded when they are first used.
+/// A host for many runs, whose servers can ask its clients' users. Its runtimes, too, are loaded when
+/// they are first used.
 pub(super) fn server_host(cli: &Cli, config: Config) -> Result<Host, Failure> {
-    host_of(cli, config, 2, MAX_SERVER_GUESTS)
+    let builder = builder_of(cli, config, 2, MAX_SERVER_GUESTS)?;
+    Ok(builder.client_handler(Arc::new(ForClients)).build_lazily()?)
 }
 
-fn host_of(cli: &Cli, config: Config, ready: usize, guests: u32) -> Result<Host, Failure> {
+fn builder_of(
+    cli: &Cli,
+    config: Config,
+    ready: usize,
+    guests: u32,
+) -> Result<HostBuilder, Failure> {
     let mut builder = Host::builder().config(config).ready_instances(ready).max_guests(guests);
     builder = builder.token_store(token_store(&env::of_process)?);
     if let Some(folder) = &cli.cache_dir {
         builder = builder.cache_folder(folder);
     }
-    Ok(builder.progress(progress).build_lazily()?)
+    Ok(builder.progress(progress))
 }
 
 /// Where tokens are kept, by the environment.

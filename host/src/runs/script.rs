@@ -73,8 +73,9 @@ impl Script {
         self
     }
 
-    /// Who answers what servers ask during this run, instead of the host's own handler. Servers were
-    /// told at their handshake what the host's own one can answer, and ask no more than that.
+    /// Who answers what servers ask during this run, instead of the host's own handler. Servers of the
+    /// modern era are told what this one can do; those of the legacy era were told at their handshake
+    /// what the host's own one can, and ask no more than that.
     pub fn client_handler(mut self, handler: Arc<dyn ClientHandler>) -> Self {
         self.client_handler = Some(handler);
         self

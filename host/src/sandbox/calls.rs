@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::ids::CallId;
 use crate::limits::{LimitKind, LimitReached};
 use crate::offers::{Prompt, Resource, ResourceTemplate};
+use crate::pauses::Pauses;
 use crate::tool::{CallAnswer, CallError, CallMethod, ToolDescription};
 
 /// What a guest asks for.
@@ -84,6 +85,12 @@ pub trait RunCalls: Send + 'static {
 
     /// How many calls were started.
     fn count(&self) -> u64;
+
+    /// When a person is asked something on behalf of a call: the run's deadline stands still then.
+    /// Whoever asks bounds how long an answer may take.
+    fn pauses(&self) -> Pauses {
+        Pauses::default()
+    }
 }
 
 fn nothing_of(server: &str) -> CallError {

@@ -279,6 +279,7 @@ impl Run {
         // looks at it, with the name of the limit, which a bound here could not tell.
         let carried = limits.memory_bytes.min(Limits::MAX_MEMORY_BYTES);
         store.set_hostcall_fuel(usize::try_from(carried).unwrap_or(usize::MAX));
+        let pauses = surroundings.calls.pauses();
         store.data_mut().adopt(surroundings, time)?;
 
         let program = wit::Program {
@@ -300,7 +301,8 @@ impl Run {
             let mut run = std::pin::pin!(run);
             let metered =
                 Meter { inner: run.as_mut(), computed: &mut computed, limit: limits.compute_time };
-            let deadline = tokio::time::sleep_until((started + limits.deadline).into());
+            // While a person is asked on the run's behalf, its deadline stands still.
+            let deadline = pauses.elapse(started.into(), limits.deadline);
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => End::Cancelled,

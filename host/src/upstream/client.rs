@@ -9,13 +9,15 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use crate::ids::UpstreamName;
+use crate::pauses::Pauses;
 use crate::tool::Json;
 
 /// Answers what servers ask. Supplied by whoever has a user or a model: the embedder, or the façade
 /// for its own client. Without one, servers are told at the handshake that nobody can be asked.
 #[async_trait]
 pub trait ClientHandler: Send + Sync + 'static {
-    /// What it can do. Servers are told at the handshake, so it must not change.
+    /// What it can do. Of the host's own handler servers are told at the handshake, so there it must
+    /// not change.
     fn capabilities(&self) -> ClientCapabilities;
 
     /// Answers one request with the JSON of its result.
@@ -94,6 +96,8 @@ impl ClientCapabilities {
 pub struct ServerRequest {
     /// Who asks.
     pub server: UpstreamName,
+    /// What the server itself calls the question, where it has several at once (`input_required`).
+    pub key: Option<String>,
     /// `roots/list`, `sampling/createMessage` or `elicitation/create`.
     pub method: String,
     /// As it came: text from a stranger.
@@ -135,6 +139,9 @@ pub struct CallContext {
     /// Where to tell what the server says meanwhile. When it is full, or nobody reads it any more,
     /// what comes is dropped: a slow reader never holds up a server.
     pub events: Option<mpsc::Sender<ServerEvent>>,
-    /// Who answers what the server asks meanwhile, instead of the host's own handler.
+    /// Who answers what the server asks meanwhile, instead of the host's own handler. A modern
+    /// server is told with each request what this one can do.
     pub handler: Option<Arc<dyn ClientHandler>>,
+    /// What stands still while somebody is asked, besides the request itself: a run.
+    pub pauses: Option<Pauses>,
 }

@@ -5,6 +5,7 @@
 //! We ask `server/discover` first. *Any* error, and silence, means `initialize`: old servers answer
 //! an unknown method with many codes, or not at all.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use rmcp::model::ProtocolVersion;
@@ -14,7 +15,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use crate::tool::Json;
-use crate::upstream::client::ClientCapabilities;
+use crate::upstream::client::{CallContext, ClientCapabilities};
 use crate::upstream::message::AnswerFault;
 use crate::upstream::transport::{Request, Transport, TransportError};
 
@@ -85,6 +86,8 @@ impl ListChanges {
 /// What every modern request carries: who we are, and whom the server may ask.
 #[derive(Clone)]
 pub(super) struct RequestMeta {
+    /// What is offered where nobody says otherwise.
+    offered: ClientCapabilities,
     capabilities: Json,
     client: Json,
 }
@@ -99,7 +102,21 @@ impl RequestMeta {
 
     pub(super) fn new(capabilities: ClientCapabilities) -> Self {
         let raw = |value: &Value| to_raw_value(value).unwrap_or_default();
-        Self { capabilities: raw(&capabilities.to_json()), client: raw(&client_info()) }
+        Self {
+            offered: capabilities,
+            capabilities: raw(&capabilities.to_json()),
+            client: raw(&client_info()),
+        }
+    }
+
+    /// The same for one request: whoever brings somebody of its own to be asked offers no more and no
+    /// less than that one can do.
+    pub(super) fn on_behalf_of(&self, context: &CallContext) -> Cow<'_, Self> {
+        let own = context.handler.as_ref().map(|handler| handler.capabilities());
+        match own.filter(|own| *own != self.offered) {
+            Some(own) => Cow::Owned(Self::new(own)),
+            None => Cow::Borrowed(self),
+        }
     }
 
     /// Writes the members into a `_meta` that has others too.

@@ -17,6 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::ids::UpstreamName;
+use crate::pauses::{Pause, Pauses};
 use crate::tool::Json;
 use crate::upstream::client::{
     CallContext, ClientCapabilities, ClientHandler, Refusal, ServerEvent, ServerRequest,
@@ -30,6 +31,9 @@ const MAX_QUESTIONS: usize = 32;
 /// The longest event that is passed on: a queue of them is in our memory.
 const MAX_EVENT_BYTES: usize = 64 << 10;
 
+/// How long a question may wait for its answer. Nobody's time runs meanwhile, so it has an end here.
+const MAX_ANSWER_TIME: Duration = Duration::from_secs(10 * 60);
+
 /// JSON-RPC code for "ask again later".
 const BUSY: i64 = -32000;
 
@@ -40,15 +44,8 @@ pub(super) struct Watch {
     context: CallContext,
     /// When the server last gave a sign that it works on the request.
     sign: Mutex<Instant>,
-    /// How many questions about it are being answered, and the time that this took.
-    pauses: watch::Sender<Pauses>,
-}
-
-#[derive(Default)]
-struct Pauses {
-    open: usize,
-    since: Option<Instant>,
-    before: Duration,
+    /// When questions about it are being answered.
+    pauses: Pauses,
 }
 
 impl Watch {
@@ -64,27 +61,17 @@ impl Watch {
 
     /// The request waits for somebody on our side until the guard is dropped: none of the server's
     /// time passes.
-    pub(super) fn pause(self: &Arc<Self>) -> Pause {
-        self.pauses.send_modify(|pauses| {
-            pauses.open += 1;
-            pauses.since.get_or_insert_with(Instant::now);
-        });
-        Pause(Arc::clone(self))
+    pub(super) fn pause(self: &Arc<Self>) -> Paused {
+        Paused {
+            watch: Arc::clone(self),
+            _own: self.pauses.begin(),
+            _outer: self.context.pauses.as_ref().map(Pauses::begin),
+        }
     }
 
-    /// How long it waited for somebody on our side, as far as that is over.
-    pub(super) fn paused(&self) -> Duration {
-        self.pauses.borrow().before
-    }
-
-    pub(super) fn is_paused(&self) -> bool {
-        self.pauses.borrow().open > 0
-    }
-
-    /// Resolves when nobody on our side is waited for any more.
-    pub(super) async fn resumed(&self) {
-        // The sender is part of us.
-        let _ = self.pauses.subscribe().wait_for(|pauses| pauses.open == 0).await;
+    /// When somebody on our side is waited for.
+    pub(super) fn pauses(&self) -> &Pauses {
+        &self.pauses
     }
 
     /// What goes along with the request.
@@ -104,19 +91,16 @@ impl Watch {
 }
 
 /// See [`Watch::pause`].
-pub(super) struct Pause(Arc<Watch>);
+pub(super) struct Paused {
+    watch: Arc<Watch>,
+    _own: Pause,
+    _outer: Option<Pause>,
+}
 
-impl Drop for Pause {
+impl Drop for Paused {
     fn drop(&mut self) {
-        self.0.touch();
-        self.0.pauses.send_modify(|pauses| {
-            pauses.open -= 1;
-            if pauses.open == 0
-                && let Some(since) = pauses.since.take()
-            {
-                pauses.before += since.elapsed();
-            }
-        });
+        // Before time goes on: the server could give no sign meanwhile.
+        self.watch.touch();
     }
 }
 
@@ -208,7 +192,7 @@ impl Inbox {
             token,
             context,
             sign: Mutex::new(Instant::now()),
-            pauses: watch::Sender::default(),
+            pauses: Pauses::default(),
         });
         self.under_way().insert(token, Arc::clone(&watch));
         Watching { inbox: Arc::clone(self), watch }
@@ -226,8 +210,11 @@ impl Inbox {
     {
         match incoming {
             Incoming::Request { id, method, params } => {
-                let origin = origin.cloned().or_else(|| self.only_one_under_way());
-                self.take_question(id, method, params, origin, reply);
+                let origins = match origin {
+                    Some(origin) => Origins::Known(vec![Arc::clone(origin)]),
+                    None => self.possible_origins(),
+                };
+                self.take_question(id, method, params, origins, reply);
             }
             Incoming::Notification { method, params } => self.take_news(&method, params, origin),
             Incoming::ErrorWithoutId(error) => {
@@ -237,18 +224,21 @@ impl Inbox {
         }
     }
 
-    /// Answers one question that came inside of a result (`input_required`).
+    /// Answers one question that came inside of a result (`input_required`) under this key. What may
+    /// be asked was said with the request.
     pub(super) async fn ask(
         &self,
+        key: &str,
         method: &str,
         params: Option<Json>,
         watch: &Watch,
     ) -> Result<Json, Refusal> {
-        let handler =
-            self.handler_for(method, Some(watch)).ok_or_else(|| Refusal::nobody(method))?;
-        let request =
-            ServerRequest { server: self.server.clone(), method: method.to_owned(), params };
-        handler.answer(request).await
+        let handler = watch.context.handler.as_ref().or(self.handler.as_ref());
+        let handler = handler.filter(|handler| handler.capabilities().covers(method));
+        let handler = handler.ok_or_else(|| Refusal::nobody(method))?;
+        let (server, method) = (self.server.clone(), method.to_owned());
+        let key = Some(key.to_owned());
+        answer_in_time(&**handler, ServerRequest { server, key, method, params }).await
     }
 
     /// Ends all questions: their link is gone.
@@ -256,6 +246,7 @@ impl Inbox {
         self.questions().workers.abort_all();
     }
 
+    /// Who answers what a legacy server asks in a request of its own.
     fn handler_for(&self, method: &str, watch: Option<&Watch>) -> Option<Arc<dyn ClientHandler>> {
         // What was not offered at the handshake is not answered either.
         if !self.capabilities.covers(method) {
@@ -271,7 +262,7 @@ impl Inbox {
         id: Json,
         method: String,
         params: Option<Json>,
-        origin: Option<Arc<Watch>>,
+        origins: Origins,
         reply: impl FnOnce(Vec<u8>) -> F + Send + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
@@ -292,16 +283,22 @@ impl Inbox {
             return;
         }
         let server = self.server.clone();
-        let handler = self.handler_for(&method, origin.as_deref());
-        let key = id.get().to_owned();
+        let (origins, is_unclear) = match origins {
+            Origins::Known(origins) => (origins, false),
+            Origins::Unclear => (Vec::new(), true),
+        };
+        let handler = self.handler_for(&method, origins.first().map(|origin| &**origin));
+        let by_id = id.get().to_owned();
         let worker = questions.workers.spawn(async move {
             let answer = match handler {
-                Some(handler) => {
-                    let _pause = origin.as_ref().map(Watch::pause);
-                    handler.answer(ServerRequest { server, method, params }).await
+                Some(_) if is_unclear && method != "roots/list" => Err(whose(&method)),
+                Some(handler) if !is_unclear => {
+                    let _pauses: Vec<Paused> = origins.iter().map(Watch::pause).collect();
+                    let request = ServerRequest { server, key: None, method, params };
+                    answer_in_time(&*handler, request).await
                 }
-                None if method == "roots/list" => Ok(no_roots()),
-                None => {
+                _ if method == "roots/list" => Ok(no_roots()),
+                _ => {
                     tracing::debug!(%server, method, "nobody can answer an upstream's question");
                     Err(Refusal::nobody(&method))
                 }
@@ -312,7 +309,7 @@ impl Inbox {
             };
             reply(message).await;
         });
-        questions.by_id.insert(key, worker);
+        questions.by_id.insert(by_id, worker);
     }
 
     fn take_news(&self, method: &str, params: Option<Json>, origin: Option<&Arc<Watch>>) {
@@ -398,6 +395,26 @@ impl Inbox {
         all.next().is_none().then(|| Arc::clone(one))
     }
 
+    /// The requests to which a question may belong. Some servers ask in a stream of their own, and on
+    /// pipes there is but one; if all who could be meant would ask the same person, it does not matter
+    /// about which request it is.
+    fn possible_origins(&self) -> Origins {
+        let under_way = self.under_way();
+        if under_way.len() == 1 {
+            return Origins::Known(under_way.values().cloned().collect());
+        }
+        let mut asked: Vec<Arc<Watch>> = Vec::new();
+        for watch in under_way.values() {
+            let Some(handler) = &watch.context.handler else { continue };
+            let first = asked.first().and_then(|first| first.context.handler.as_ref());
+            if first.is_some_and(|first| !Arc::ptr_eq(first, handler)) {
+                return Origins::Unclear;
+            }
+            asked.push(Arc::clone(watch));
+        }
+        Origins::Known(asked)
+    }
+
     fn under_way(&self) -> MutexGuard<'_, HashMap<u64, Arc<Watch>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -409,6 +426,37 @@ impl Inbox {
     fn questions(&self) -> MutexGuard<'_, Questions> {
         self.questions.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// About which requests a question may be.
+enum Origins {
+    /// About one of these, all of which would ask the same person; or about none.
+    Known(Vec<Arc<Watch>>),
+    /// Several would ask different ones.
+    Unclear,
+}
+
+/// A person's answer, for which a call and its run may stand still only so long.
+async fn answer_in_time(
+    handler: &dyn ClientHandler,
+    request: ServerRequest,
+) -> Result<Json, Refusal> {
+    let method = request.method.clone();
+    let answer = tokio::time::timeout(MAX_ANSWER_TIME, handler.answer(request)).await;
+    answer.unwrap_or_else(|_| {
+        let minutes = MAX_ANSWER_TIME.as_secs() / 60;
+        let message = format!("nobody answered {method} within {minutes} minutes");
+        Err(Refusal { code: BUSY, message })
+    })
+}
+
+/// One caller's question must not reach another.
+fn whose(method: &str) -> Refusal {
+    let message = format!(
+        "calls for several callers are under way, and nothing tells for which of them {method} is; \
+         ask again when fewer are"
+    );
+    Refusal { code: BUSY, message }
 }
 
 fn empty() -> Json {

@@ -163,7 +163,8 @@ pub(super) fn finish(client: &Client, method: &str, result: Json) -> Json {
             .unwrap_or_default();
         meta.insert(Meta::SERVER.to_owned(), raw(&server_info()));
         members.insert("_meta".to_owned(), to_raw_value(&meta).unwrap_or_default());
-        if CACHEABLE.contains(&method) {
+        let is_answer = members.get("resultType").is_some_and(|it| it.get() == "\"complete\"");
+        if is_answer && CACHEABLE.contains(&method) {
             // Whatever a server behind us said was said to us, and not to this client.
             members.insert("ttlMs".to_owned(), raw(&json!(LIST_MILLISECONDS)));
             members.insert("cacheScope".to_owned(), raw(&json!("private")));

@@ -8,10 +8,12 @@
 //! - `wire` reads and writes JSON-RPC, `stdio` carries it over pipes; `request` is one request and
 //!   what goes back and forth about it, `lifecycle` the two eras of the protocol.
 //! - `code` are the tools: search, describe, run; `gateway` shows what the servers offer themselves.
+//! - `asking` has the client's user answer what servers ask meanwhile, whichever era either speaks.
 //!
 //! JSON-RPC is our own here too, for the reason that it is in [`crate::upstream`]: what passes
 //! through us has to stay what it is, and typed models drop what they do not know.
 
+mod asking;
 mod code;
 mod gateway;
 mod lifecycle;
@@ -25,12 +27,14 @@ use std::sync::atomic::Ordering;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+pub use asking::ForClients;
 pub use stdio::ServeError;
 
 use crate::Host;
 use crate::config::{Config, NoProfile, Profile};
 use crate::tool::Json;
 use crate::upstream::Caller;
+use asking::{Nobody, Parking};
 use gateway::Gateway;
 use lifecycle::raw_of;
 use request::{Exchange, Outcome, Params, Peer, Request};
@@ -47,6 +51,8 @@ struct Shared {
     gateway: Gateway,
     doorkeeper: Doorkeeper,
     quotas: Quotas,
+    /// Requests that wait for their client to answer a question.
+    parking: Arc<Parking>,
 }
 
 /// One profile of a host as an MCP server. Cheap to clone; it holds nothing of a client.
@@ -73,7 +79,8 @@ impl Facade {
         let profile = profile.map(Into::into);
         let quotas = Quotas::new(&settings.access);
         let doorkeeper = Doorkeeper::new(settings.access.clone());
-        let shared = Shared { host, settings, gateway: Gateway::default(), doorkeeper, quotas };
+        let (gateway, parking) = (Gateway::default(), Arc::default());
+        let shared = Shared { host, settings, gateway, doorkeeper, quotas, parking };
         Ok(Self { shared: Arc::new(shared), profile, always_gateway: false })
     }
 
@@ -158,7 +165,8 @@ impl Facade {
         };
         let cancel = under_way.token.clone();
         let id = id.to_owned();
-        let request = Request { id, method, params, client, caller, exchange, cancel };
+        let handler = Arc::new(Nobody);
+        let request = Request { id, method, params, client, caller, exchange, handler, cancel };
         let (client, method) = (Arc::clone(&request.client), request.method.clone());
         let outcome = self.dispatch(request).await;
         if under_way.token.is_cancelled() {
@@ -195,13 +203,15 @@ impl Facade {
                 request.exchange.peer.has_listed.store(true, Ordering::Relaxed);
                 self.list_tools(&request).await
             }
-            "tools/call" => self.call_tool(request).await,
+            "tools/call" | "resources/read" | "prompts/get" => {
+                let facade = self.clone();
+                let work = |request| async move { facade.work_on(request).await };
+                self.with_questions(request, work).await
+            }
             // Some clients ask for these whatever a server says that it has, and give up at an error.
             "resources/list" => self.list_resources(&request).await,
             "resources/templates/list" => self.list_templates(&request).await,
             "prompts/list" => self.list_prompts(&request).await,
-            "resources/read" => self.read_resource(&request).await,
-            "prompts/get" => self.get_prompt(&request).await,
             "completion/complete" => self.complete(&request).await,
             "logging/setLevel" => {
                 let level: String = request.params.need("level")?;
@@ -212,6 +222,15 @@ impl Facade {
                 Ok(raw_of(&json!({})))
             }
             other => Err(RpcError::no_method(other)),
+        }
+    }
+
+    /// What may ask the client something before it is done.
+    async fn work_on(&self, request: Request) -> Outcome {
+        match &*request.method {
+            "resources/read" => self.read_resource(&request).await,
+            "prompts/get" => self.get_prompt(&request).await,
+            _ => self.call_tool(&request).await,
         }
     }
 
@@ -226,13 +245,13 @@ impl Facade {
         code::definitions::instructions(&self.granted_servers())
     }
 
-    async fn call_tool(&self, request: Request) -> Outcome {
+    async fn call_tool(&self, request: &Request) -> Outcome {
         let name: String = request.params.need("name")?;
-        if let Some(outcome) = self.call_if_upstream(&name, &request).await {
+        if let Some(outcome) = self.call_if_upstream(&name, request).await {
             return outcome;
         }
         let arguments: Map<String, Value> = request.params.get("arguments")?.unwrap_or_default();
-        Ok(raw_of(&self.call_code_tool(&name, &arguments, &request).await))
+        Ok(raw_of(&self.call_code_tool(&name, &arguments, request).await))
     }
 
     fn granted_servers(&self) -> Vec<String> {

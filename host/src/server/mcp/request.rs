@@ -12,9 +12,10 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::asking::Relay;
 use super::wire::{self, RpcError};
 use crate::tool::Json;
-use crate::upstream::{Caller, ClientCapabilities, Era, Refusal};
+use crate::upstream::{Caller, ClientCapabilities, ClientHandler, Era, Refusal};
 
 /// The members of a request's `params`, not decoded.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +98,11 @@ impl Params {
         self.members.get(name).map(|value| &**value).filter(|value| value.get() != "null")
     }
 
+    /// All members but `_meta`.
+    pub(in crate::server) fn members(&self) -> &IndexMap<String, Json> {
+        &self.members
+    }
+
     /// One member, if it is there.
     pub(in crate::server) fn get<T: DeserializeOwned>(
         &self,
@@ -164,10 +170,21 @@ pub(in crate::server) struct Peer {
     log_level: Mutex<Option<String>>,
     /// Ends with it.
     pub(in crate::server) gone: CancellationToken,
+    /// Whether all requests of its client come through it, so that nobody comes back once it is gone.
+    is_the_client: bool,
 }
 
 impl Peer {
     pub(in crate::server) fn new(outbox: Outbox) -> Arc<Self> {
+        Self::made(outbox, false)
+    }
+
+    /// A client that has no other way to us: the process at the other end of our pipes.
+    pub(in crate::server) fn only(outbox: Outbox) -> Arc<Self> {
+        Self::made(outbox, true)
+    }
+
+    fn made(outbox: Outbox, is_the_client: bool) -> Arc<Self> {
         Arc::new(Self {
             client: RwLock::default(),
             outbox,
@@ -177,7 +194,13 @@ impl Peer {
             has_listed: AtomicBool::new(false),
             log_level: Mutex::default(),
             gone: CancellationToken::new(),
+            is_the_client,
         })
+    }
+
+    /// Ends when the client can never come back, as far as that can be known.
+    pub(in crate::server) fn gone_for_good(&self) -> Option<&CancellationToken> {
+        self.is_the_client.then_some(&self.gone)
     }
 
     /// Who it is, once it has said so.
@@ -251,18 +274,44 @@ impl Drop for UnderWay {
 #[derive(Clone)]
 pub(in crate::server) struct Exchange {
     pub(in crate::server) peer: Arc<Peer>,
-    /// Where what belongs to this request goes: over HTTP, into its own response.
-    outbox: Outbox,
+    outlet: Outlet,
+}
+
+/// Where what belongs to a request goes.
+#[derive(Clone)]
+enum Outlet {
+    /// Over HTTP, into its own response.
+    Own(Outbox),
+    /// To whichever request waits for the work.
+    Relay(Arc<Relay>),
 }
 
 impl Exchange {
     pub(in crate::server) fn new(peer: Arc<Peer>, outbox: Outbox) -> Self {
-        Self { peer, outbox }
+        Self { peer, outlet: Outlet::Own(outbox) }
+    }
+
+    /// For work that outlives the request that began it.
+    pub(in crate::server) fn relayed(peer: Arc<Peer>, relay: Arc<Relay>) -> Self {
+        Self { peer, outlet: Outlet::Relay(relay) }
+    }
+
+    /// Where messages go as they are.
+    pub(in crate::server) fn outbox(&self) -> Option<&Outbox> {
+        match &self.outlet {
+            Outlet::Own(outbox) => Some(outbox),
+            Outlet::Relay(_) => None,
+        }
     }
 
     /// Sends a notification. If the client is gone, that is noticed elsewhere.
     pub(in crate::server) async fn notify(&self, method: &str, params: &impl Serialize) {
-        let _ = self.outbox.send(wire::notification(method, params)).await;
+        match &self.outlet {
+            Outlet::Own(outbox) => {
+                let _ = outbox.send(wire::notification(method, params)).await;
+            }
+            Outlet::Relay(relay) => relay.notify(method, params).await,
+        }
     }
 
     /// Asks the client something, as revisions up to 2025-11-25 do. Cancel-safe: the client is told
@@ -272,15 +321,16 @@ impl Exchange {
         method: &str,
         params: Option<&RawValue>,
     ) -> Result<Json, Refusal> {
+        let outbox = self.outbox().ok_or_else(|| Refusal::nobody(method))?;
         let id = self.peer.next_question.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         lock(&self.peer.questions).insert(id, sender);
-        let asked = Asked { exchange: self, id };
+        let asked = Asked { peer: &self.peer, outbox, id };
         let gone = || Refusal {
             code: RpcError::INTERNAL,
             message: "the client went away before it answered".to_owned(),
         };
-        let sent = self.outbox.send(wire::question(id, method, params)).await;
+        let sent = outbox.send(wire::question(id, method, params)).await;
         sent.map_err(|_| gone())?;
         let outcome = tokio::select! {
             outcome = answer => outcome.map_err(|_| gone())?,
@@ -293,17 +343,18 @@ impl Exchange {
 
 /// A question that has not been answered.
 struct Asked<'a> {
-    exchange: &'a Exchange,
+    peer: &'a Peer,
+    outbox: &'a Outbox,
     id: u64,
 }
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        if lock(&self.exchange.peer.questions).remove(&self.id).is_some() {
+        if lock(&self.peer.questions).remove(&self.id).is_some() {
             let params = serde_json::json!({ "requestId": self.id, "reason": "no longer needed" });
             let message = wire::notification("notifications/cancelled", &params);
             // Whoever is dropped cannot wait; a client that reads nothing loses nothing.
-            let _ = self.exchange.outbox.try_send(message);
+            let _ = self.outbox.try_send(message);
         }
     }
 }
@@ -319,6 +370,9 @@ pub(in crate::server) struct Request {
     /// For whom it asks.
     pub(in crate::server) caller: Caller,
     pub(in crate::server) exchange: Exchange,
+    /// Answers what servers ask while they work on it. Nobody does, unless the request is worked on in
+    /// [`with_questions`](super::Facade::with_questions).
+    pub(in crate::server) handler: Arc<dyn ClientHandler>,
     /// The client does not want it any more, or is gone.
     pub(in crate::server) cancel: CancellationToken,
 }

@@ -39,7 +39,7 @@ impl Facade {
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
         let (outbox, waiting) = mpsc::channel(OUTBOX);
-        let peer = Peer::new(outbox);
+        let peer = Peer::only(outbox);
         let _gone = peer.gone.clone().drop_guard();
         let reading = self.read_all(BufReader::new(from), &peer);
         tokio::select! {

@@ -206,7 +206,7 @@ impl Remote {
     async fn gather(&self, wanted: InputRequired, watch: &Arc<Watch>) -> Result<Round, Fault> {
         let _paused = watch.pause();
         let answers = wanted.requests.into_iter().map(|(key, (method, params))| async move {
-            let answer = self.inbox.ask(&method, params, watch).await;
+            let answer = self.inbox.ask(&key, &method, params, watch).await;
             answer.map(|answer| (key, answer)).map_err(|refusal| (method, refusal))
         });
         let answers = futures::future::try_join_all(answers).await;
@@ -228,8 +228,9 @@ impl Remote {
     ) -> Result<Json, Waited> {
         let token = (patience.phase == Phase::Call).then_some(watch.token);
         let caller = watch.context().meta.as_deref();
-        let protocol = self.meta.as_ref();
+        let protocol = self.meta.as_ref().map(|meta| meta.on_behalf_of(watch.context()));
         let wants_log = watch.context().events.is_some();
+        let protocol = protocol.as_deref();
         let meta = Meta { caller, protocol, progress_token: token, wants_log };
         let params = to_raw_value(&Params { own: ask.own, round, meta }).map_err(|error| {
             Waited::Failed(TransportError::Answer(AnswerFault::Malformed(error.to_string())))
@@ -249,21 +250,21 @@ impl Remote {
         let mut answer = self.link.request(request);
         loop {
             let silence = super::later(watch.last_sign(), self.timeouts.read);
-            let deadline = super::later(patience.deadline, watch.paused());
+            let deadline = super::later(patience.deadline, watch.pauses().before());
             tokio::select! {
                 biased;
                 answer = &mut answer => return answer.map_err(Waited::Failed),
                 () = tokio::time::sleep_until(silence.min(deadline)) => {}
             }
-            if watch.is_paused() {
+            if watch.pauses().is_open() {
                 // Somebody is being asked; that takes its time, which is added afterwards.
                 tokio::select! {
                     biased;
                     answer = &mut answer => return answer.map_err(Waited::Failed),
-                    () = watch.resumed() => continue,
+                    () = watch.pauses().over() => continue,
                 }
             }
-            if Instant::now() >= super::later(patience.deadline, watch.paused()) {
+            if Instant::now() >= super::later(patience.deadline, watch.pauses().before()) {
                 return Err(Waited::TooLong);
             }
             if Instant::now() >= super::later(watch.last_sign(), self.timeouts.read) {

@@ -1,5 +1,6 @@
 //! `run_python`: one script instead of many turns.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::value::RawValue;
@@ -28,7 +29,10 @@ impl Facade {
             Some(_) => return Err("`code` has to be the script to run, as text".to_owned()),
         };
         let meta = request.params.meta.for_upstreams();
-        let mut script = Script::python(code).caller(request.caller.clone()).meta(meta);
+        let mut script = Script::python(code)
+            .caller(request.caller.clone())
+            .client_handler(Arc::clone(&request.handler))
+            .meta(meta);
         match arguments.get("session") {
             None | Some(Value::Null) => {}
             Some(Value::String(name)) => script = script.session(name),

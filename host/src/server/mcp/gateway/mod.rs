@@ -176,7 +176,7 @@ impl Facade {
         let (events, mut said) = mpsc::channel(forward::QUEUE);
         let options = CallOptions {
             caller: request.caller.clone(),
-            handler: None,
+            handler: Some(Arc::clone(&request.handler)),
             meta: forward.meta(request),
             events: forward.wants_any().then_some(events),
         };
