@@ -3,6 +3,7 @@
 mod asked;
 mod attacks;
 mod bad_config;
+mod bridge;
 mod broker;
 mod callers;
 mod check;

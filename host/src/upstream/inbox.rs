@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::ids::UpstreamName;
 use crate::pauses::{Pause, Pauses};
@@ -46,6 +47,8 @@ pub(super) struct Watch {
     sign: Mutex<Instant>,
     /// When questions about it are being answered.
     pauses: Pauses,
+    /// Nobody waits for its answer any more, nor for those to questions about it.
+    over: CancellationToken,
 }
 
 impl Watch {
@@ -193,6 +196,7 @@ impl Inbox {
             context,
             sign: Mutex::new(Instant::now()),
             pauses: Pauses::default(),
+            over: CancellationToken::new(),
         });
         self.under_way().insert(token, Arc::clone(&watch));
         Watching { inbox: Arc::clone(self), watch }
@@ -295,7 +299,11 @@ impl Inbox {
                 Some(handler) if !is_unclear => {
                     let _pauses: Vec<Paused> = origins.iter().map(Watch::pause).collect();
                     let request = ServerRequest { server, key: None, method, params };
-                    answer_in_time(&*handler, request).await
+                    tokio::select! {
+                        biased;
+                        answer = answer_in_time(&*handler, request) => answer,
+                        () = all_over(&origins) => Err(too_late()),
+                    }
                 }
                 _ if method == "roots/list" => Ok(no_roots()),
                 _ => {
@@ -450,6 +458,21 @@ async fn answer_in_time(
     })
 }
 
+/// Resolves when nobody waits any more for the requests to which a question may belong.
+async fn all_over(origins: &[Arc<Watch>]) {
+    if origins.is_empty() {
+        std::future::pending::<()>().await;
+    }
+    for origin in origins {
+        origin.over.cancelled().await;
+    }
+}
+
+fn too_late() -> Refusal {
+    let message = "the call about which this is asked is over".to_owned();
+    Refusal { code: BUSY, message }
+}
+
 /// One caller's question must not reach another.
 fn whose(method: &str) -> Refusal {
     let message = format!(
@@ -485,5 +508,6 @@ impl std::ops::Deref for Watching {
 impl Drop for Watching {
     fn drop(&mut self) {
         self.inbox.under_way().remove(&self.watch.token);
+        self.watch.over.cancel();
     }
 }

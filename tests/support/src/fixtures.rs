@@ -233,7 +233,8 @@ fn everything(transport: &str) -> Vec<PathBuf> {
     ["node".into(), "--import".into(), loopback.into(), installed(index), transport.into()].into()
 }
 
-/// A server of PyPI's SDK on HTTP+SSE, with the tool `add`, on a free port of the loopback interface.
+/// A server of PyPI's SDK on HTTP+SSE, on a free port of the loopback interface. Its tool `add` just
+/// answers, `order` and `where` ask first: for a number, for roots.
 ///
 /// # Panics
 /// It does not start.
@@ -265,9 +266,34 @@ fn python_sdk(transport: &str) -> Vec<PathBuf> {
 /// The socket is made here, because only its maker knows the port that it got.
 const PYTHON_SDK: &str = r#"
 import os, socket, sys
+from typing import Annotated
 from mcp.server import MCPServer
+from mcp.server.elicitation import ElicitationResult
+from mcp.server.mcpserver.resolve import Elicit, ListRoots, Resolve
+from mcp_types import ListRootsResult
+from pydantic import BaseModel
 
 server = MCPServer("python-sdk", version="1")
+
+class Order(BaseModel):
+    size: int
+
+async def size(what: str) -> Elicit[Order]:
+    return Elicit(f"How many {what}?", Order)
+
+@server.tool()
+async def order(what: str, answer: Annotated[ElicitationResult[Order], Resolve(size)]) -> str:
+    """Asks how many, and orders them."""
+    ordered = answer.data.size if answer.action == "accept" else 0
+    return f"{answer.action}: {ordered} {what}"
+
+async def folders() -> ListRoots:
+    return ListRoots()
+
+@server.tool()
+async def where(folders: Annotated[ListRootsResult, Resolve(folders)]) -> str:
+    """Asks where it may work."""
+    return " ".join(str(root.uri) for root in folders.roots)
 
 @server.tool()
 def add(a: int, b: int) -> int:

@@ -23,7 +23,7 @@ use crate::upstream::Caller;
 const TIME: Duration = Duration::from_secs(10 * 60);
 
 /// Of one caller. Each may hold a sandbox with all its memory.
-const MAX_OF_CALLER: usize = 64;
+const MAX_OF_CALLER: usize = 32;
 
 /// Of all callers together.
 const MAX: usize = 1_024;
