@@ -27,6 +27,8 @@ mod replayable;
 mod resources;
 mod runs;
 mod runtimes;
+mod serve;
+mod serve_attacks;
 mod sessions;
 mod storm;
 mod tidy;

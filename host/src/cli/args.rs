@@ -1,5 +1,6 @@
 //! The command line, as typed.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Serve agents as an MCP server on stdin and stdout: search tools, run Python
     Mcp(McpArgs),
+    /// Serve agents as an MCP server over HTTP, many at once
+    Serve(ServeArgs),
     /// List, build, verify and remove the language runtimes in the cache
     Runtimes(RuntimesArgs),
     /// Show or check the configuration, print its schema or its reference
@@ -359,6 +362,21 @@ pub(crate) struct McpArgs {
     /// SERVER_NAME
     #[arg(long)]
     pub(crate) gateway: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen; port 0 for any that is free [default: 127.0.0.1:7420]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// The profile of /mcp; the others are on /mcp/NAME [default: the configuration's default]
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+
+    /// Print the address as JSON on stdout, too
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

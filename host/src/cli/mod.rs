@@ -14,6 +14,7 @@ mod pretty;
 mod read;
 mod run;
 mod runtimes;
+mod serve;
 mod setup;
 mod status;
 mod status_line;
@@ -75,6 +76,7 @@ async fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Monitor(args) => monitor::monitor(cli, args).await,
         Command::Status(args) => status::status(cli, args).await,
         Command::Mcp(args) => mcp::mcp(cli, args).await,
+        Command::Serve(args) => serve::serve(cli, args).await,
         Command::Runtimes(args) => runtimes::runtimes(cli, args).await,
         Command::Config(args) => config::config(cli, args),
     }

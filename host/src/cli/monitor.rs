@@ -2,14 +2,13 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use toolcell::Host;
 use toolcell::config::units::format_duration;
-use toolcell::config::{Config, MonitorSettings, Watch};
+use toolcell::config::{Config, MonitorSettings};
 use toolcell::monitor::{Alert, Monitor, MonitorReport, MonitorScope, default_state_file};
 use toolcell::upstream::ServerState;
 
@@ -27,7 +26,7 @@ const LAST_ALERTS_OF_A_ROUND: Duration = Duration::from_secs(60);
 
 pub(super) async fn monitor(cli: &Cli, args: &MonitorArgs) -> Result<Exit, Failure> {
     let mut interrupts = Interrupts::new();
-    let (config, mut watch) = watched_config(cli)?;
+    let (config, mut watch) = setup::watched_config(cli)?;
     let mut settings = settings(&config, args)?;
     let mut scope = MonitorScope { servers: None, config: config.sources.first().cloned() };
     let host = setup::host(cli, config)?;
@@ -46,7 +45,7 @@ pub(super) async fn monitor(cli: &Cli, args: &MonitorArgs) -> Result<Exit, Failu
             let monitor = Monitor::start(host.upstreams(), &settings, scope.clone());
             let alerts = monitor.alerts();
             let changed = tokio::select! {
-                config = changed_config(&mut watch) => Some(config),
+                config = setup::changed_config(&mut watch) => Some(config),
                 () = print_all(alerts, args.json) => None,
                 () = interrupts.next() => None,
             };
@@ -66,29 +65,6 @@ pub(super) async fn monitor(cli: &Cli, args: &MonitorArgs) -> Result<Exit, Failu
     };
     host.close().await;
     Ok(exit)
-}
-
-/// The configuration, and who notices that it changed.
-fn watched_config(cli: &Cli) -> Result<(Config, Watch), Failure> {
-    let here = std::env::current_dir()?;
-    let lookup = Arc::new(toolcell::config::env::of_process);
-    let (config, watch) = Watch::start(cli.config.as_deref(), &here, lookup)?;
-    for notice in &config.notices {
-        tracing::warn!("{notice}");
-    }
-    Ok((config, watch))
-}
-
-/// The next configuration that is one; of others only their problems are told. Cancel-safe.
-async fn changed_config(watch: &mut Watch) -> Config {
-    loop {
-        match watch.next().await {
-            Ok(config) => return config,
-            Err(error) => {
-                tracing::error!(%error, "the configuration changed and is wrong; the old one stays");
-            }
-        }
-    }
 }
 
 fn settings(config: &Config, args: &MonitorArgs) -> Result<MonitorSettings, Failure> {

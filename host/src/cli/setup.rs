@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use toolcell::config::{Config, Overrides, Profile, env};
+use toolcell::config::{Config, Overrides, Profile, Watch, env};
 use toolcell::server::mcp::ForClients;
 use toolcell::upstream::auth::{KeyPlace, TokenStore};
 use toolcell::upstream::settings::Secret;
@@ -41,6 +41,29 @@ pub(super) fn config(cli: &Cli) -> Result<Config, Failure> {
         tracing::warn!("{notice}");
     }
     Ok(config)
+}
+
+/// The configuration, and who notices that it changed.
+pub(super) fn watched_config(cli: &Cli) -> Result<(Config, Watch), Failure> {
+    let here = std::env::current_dir()?;
+    let lookup = Arc::new(toolcell::config::env::of_process);
+    let (config, watch) = Watch::start(cli.config.as_deref(), &here, lookup)?;
+    for notice in &config.notices {
+        tracing::warn!("{notice}");
+    }
+    Ok((config, watch))
+}
+
+/// The next configuration that is one; of others only their problems are told. Cancel-safe.
+pub(super) async fn changed_config(watch: &mut Watch) -> Config {
+    loop {
+        match watch.next().await {
+            Ok(config) => return config,
+            Err(error) => {
+                tracing::error!(%error, "the configuration changed and is wrong; the old one stays");
+            }
+        }
+    }
 }
 
 /// The profile by which a command runs.

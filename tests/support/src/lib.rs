@@ -12,6 +12,7 @@
 //! | an MCP server that wants OAuth, and its authorization server | [`OAuthServer`] |
 //! | a real one over HTTP+SSE | [`fixtures::everything_sse`], [`fixtures::python_sse`] |
 //! | a proxy, or TLS, before a server | [`Proxy::before`], [`TlsEnd::before`] |
+//! | `toolcell serve` on a port of its own, and raw HTTP to it | [`Serving`] |
 //! | the proof that no process is left | [`Marker`] |
 //! | a client of `toolcell mcp` that sees every byte | [`Talking::legacy`], [`Talking::modern`] |
 //! | to wait for a condition | [`wait_until`] |
@@ -36,6 +37,7 @@ pub mod oauth;
 pub mod plain_tools;
 pub mod processes;
 pub mod proxy;
+pub mod serving;
 pub mod talking;
 pub mod tiny_mcp;
 
@@ -45,4 +47,5 @@ pub use http_fault::{Fault, HttpFault};
 pub use oauth::OAuthServer;
 pub use processes::{Marker, wait_until};
 pub use proxy::{Proxy, TlsEnd};
+pub use serving::Serving;
 pub use talking::Talking;

@@ -43,7 +43,7 @@ const CACHEABLE: [&str; 6] = [
 const LIST_MILLISECONDS: u64 = 5_000;
 
 /// Finds out who sends a request, and whether such a one may send it.
-pub(super) fn client_of(
+pub(in crate::server) fn client_of(
     peer: &Peer,
     method: &str,
     params: &Params,
@@ -51,8 +51,7 @@ pub(super) fn client_of(
     if method == "initialize" {
         return Ok(Arc::new(initializing(params)?));
     }
-    let names_revision = params.meta.raw(Meta::PROTOCOL_VERSION).is_some();
-    if names_revision || ONLY_MODERN.contains(&method) {
+    if is_modern(method, params) {
         let client = modern(params)?;
         if ONLY_LEGACY.contains(&method) {
             return Err(RpcError::no_method(method));
@@ -60,6 +59,23 @@ pub(super) fn client_of(
         return Ok(Arc::new(client));
     }
     Ok(peer.client().unwrap_or_else(|| Arc::new(Client::unknown())))
+}
+
+/// Whether a request is one of the modern era.
+pub(in crate::server) fn is_modern(method: &str, params: &Params) -> bool {
+    let names_revision = params.meta.raw(Meta::PROTOCOL_VERSION).is_some();
+    method != "initialize" && (names_revision || ONLY_MODERN.contains(&method))
+}
+
+/// Checks that a request of the modern era says of which revision it is.
+///
+/// # Errors
+/// It does not.
+pub(in crate::server) fn check_revision_is_named(params: &Params) -> Result<(), RpcError> {
+    match params.meta.get::<String>(Meta::PROTOCOL_VERSION) {
+        Some(_) => Ok(()),
+        None => modern(params).map(drop),
+    }
 }
 
 fn modern(params: &Params) -> Result<Client, RpcError> {

@@ -16,10 +16,10 @@
 mod asking;
 mod code;
 mod gateway;
-mod lifecycle;
-mod request;
+pub(in crate::server) mod lifecycle;
+pub(in crate::server) mod request;
 mod stdio;
-mod wire;
+pub(in crate::server) mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -100,11 +100,11 @@ impl Facade {
         Self { always_gateway: true, ..self }
     }
 
-    fn host(&self) -> &Host {
+    pub(in crate::server) fn host(&self) -> &Host {
         &self.shared.host
     }
 
-    fn settings(&self) -> &ServerSettings {
+    pub(in crate::server) fn settings(&self) -> &ServerSettings {
         &self.shared.settings
     }
 
@@ -130,7 +130,7 @@ impl Facade {
     }
 
     /// The profile as it is now: a reload may have changed it.
-    fn profile(&self) -> Result<Profile, String> {
+    pub(in crate::server) fn profile(&self) -> Result<Profile, String> {
         self.profile_of(&self.host().config())
     }
 

@@ -241,7 +241,13 @@ impl Peer {
     /// answer may be on its way.
     pub(in crate::server) fn cancel(&self, params: Option<&RawValue>) {
         let Ok(params) = Params::read(params) else { return };
-        let Some(id) = params.raw("requestId") else { return };
+        if let Some(id) = params.raw("requestId") {
+            self.cancel_request(id);
+        }
+    }
+
+    /// Cancels a request, if it is worked on.
+    pub(in crate::server) fn cancel_request(&self, id: &RawValue) {
         if let Some(token) = lock(&self.under_way).get(id.get()) {
             token.cancel();
         }

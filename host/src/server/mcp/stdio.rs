@@ -47,7 +47,11 @@ impl Facade {
             read = reading => read,
             written = write_all(to, waiting) => written,
         }
-        .map_err(ServeError)
+        .or_else(|error| match error.kind() {
+            // It went away without a word, which it may.
+            std::io::ErrorKind::BrokenPipe => Ok(()),
+            _ => Err(ServeError(error)),
+        })
     }
 
     async fn read_all(
@@ -105,10 +109,12 @@ impl Facade {
                         let _ = outbox.send(wire::answer(&id, &outcome)).await;
                     }
                 };
-                // What comes after it depends on it.
+                // What comes after `initialize` depends on it. Others are begun at once, so that a
+                // cancellation that follows closely finds what it cancels.
+                let mut answering = Box::pin(answering);
                 if begins {
                     answering.await;
-                } else {
+                } else if futures::poll!(&mut answering).is_pending() {
                     work.spawn(answering);
                 }
             }

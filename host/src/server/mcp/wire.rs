@@ -254,8 +254,16 @@ pub(in crate::server) fn question(id: u64, method: &str, params: Option<&RawValu
     write(&Question { jsonrpc: "2.0", id, method, params })
 }
 
+/// One line: what passes through us may be laid out over many, which pipes and events take for the
+/// end of a message. Inside of texts JSON has no line ends.
 fn write(message: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(message).expect("texts and JSON are written without fail")
+    let mut line = serde_json::to_vec(message).expect("texts and JSON are written without fail");
+    for byte in &mut line {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    line
 }
 
 #[cfg(test)]

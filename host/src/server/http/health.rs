@@ -1,0 +1,70 @@
+//! `/healthz` and `/readyz`, for operators and what they let look after processes.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::{Http, refusal};
+use crate::Host;
+use crate::language::Language;
+
+/// How far the Python runtime is.
+#[derive(Clone, Debug)]
+pub(super) enum Runtime {
+    Loading,
+    Ready,
+    /// It cannot be used, and why.
+    Failed(String),
+}
+
+/// Loads the Python runtime, so that the first run does not wait for it.
+pub(super) async fn prepare(host: Host, runtime: watch::Sender<Runtime>) {
+    let prepared = host.prepare(Language::Python, |step| tracing::info!("{step}")).await;
+    let now = match prepared {
+        Ok(()) => Runtime::Ready,
+        Err(error) => {
+            tracing::error!(%error, "the Python runtime cannot be used");
+            Runtime::Failed(error.to_string())
+        }
+    };
+    runtime.send_replace(now);
+}
+
+/// `/healthz`: the process serves.
+pub(super) async fn healthz(State(http): State<Arc<Http>>) -> Response {
+    let body = json!({
+        "status": "ok",
+        "version": env!("CARGO_PKG_VERSION"),
+        "mcp_sessions": http.sessions.count(),
+    });
+    json(StatusCode::OK, &body)
+}
+
+/// `/readyz`: it can run code. How the upstreams are is told, and is no reason to send agents
+/// elsewhere: each of them fails on its own.
+pub(super) async fn readyz(State(http): State<Arc<Http>>) -> Response {
+    let health = http.facade.host().upstreams().health().snapshot();
+    let upstreams: serde_json::Map<String, Value> = health
+        .iter()
+        .map(|server| (server.server.to_string(), server.state.name().into()))
+        .collect();
+    let runtime = http.runtime.borrow().clone();
+    let (status, words, reason) = match &runtime {
+        Runtime::Ready => (StatusCode::OK, "ready", None),
+        Runtime::Loading => {
+            let reason = "the Python runtime is still being loaded";
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready", Some(reason))
+        }
+        Runtime::Failed(reason) => (StatusCode::SERVICE_UNAVAILABLE, "not ready", Some(&**reason)),
+    };
+    let reasons: Vec<&str> = reason.into_iter().collect();
+    json(status, &json!({ "status": words, "reasons": reasons, "upstreams": upstreams }))
+}
+
+fn json(status: StatusCode, body: &Value) -> Response {
+    refusal::json(status, body.to_string())
+}
