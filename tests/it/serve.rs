@@ -181,7 +181,7 @@ fn a_response_that_broke_off_is_taken_up_where_it_was() {
 
 #[test]
 fn the_old_transport_has_one_stream_and_posts() {
-    let serving = Serving::start("[profiles.default]\n[profiles.other]\n");
+    let serving = Serving::start("default_profile = \"one\"\n[profiles.one]\n[profiles.other]\n");
     for (path, profile) in [("/sse", ""), ("/sse/other", "/other")] {
         let mut stream = serving.request("GET", path).header("Accept", "text/event-stream").open();
         let endpoint = stream.event().expect("the first event");
@@ -203,10 +203,8 @@ fn the_old_transport_has_one_stream_and_posts() {
 
 #[test]
 fn a_profile_is_an_address() {
-    let toml = demo()
-        + "default_profile = \"none\"\n[profiles.none]\n[profiles.all]\nallow = [\"demo.*\"]\n";
-    let toml = toml.replacen("default_profile = \"none\"\n", "", 1);
-    let serving = Serving::start(&format!("default_profile = \"none\"\n{toml}"));
+    let tables = demo() + "[profiles.none]\n[profiles.all]\ntools = [\"demo.*\"]\n";
+    let serving = Serving::start(&format!("default_profile = \"none\"\n{tables}"));
     let found = |path: &str| {
         let search = call(
             1,
@@ -225,7 +223,7 @@ fn a_profile_is_an_address() {
     let session = serving.initialize();
     let ping = serving.in_session(&session, &call(1, "ping", &json!({})));
     assert_eq!(ping.path("/mcp/all").send().status, 404);
-    let other = Serving::of(Cli::new("serve").config(&toml).args(["--profile", "all"]));
+    let other = Serving::of(Cli::new("serve").config(&tables).args(["--profile", "all"]));
     let search =
         call(1, "tools/call", &json!({ "name": "search_tools", "arguments": { "query": "echo" } }));
     assert!(other.post(&search).send().body.contains("demo.echo"));
