@@ -9,7 +9,6 @@ use toolcell::config::Watch;
 use toolcell::language::Language;
 use toolcell::server::http;
 use toolcell::server::mcp::Facade;
-use toolcell::server::settings::ServerSettings;
 
 use super::args::{Cli, ServeArgs};
 use super::exit::Exit;
@@ -21,7 +20,7 @@ use super::setup::{self, Interrupts};
 pub(super) async fn serve(cli: &Cli, args: &ServeArgs) -> Result<Exit, Failure> {
     let mut interrupts = Interrupts::new();
     let (config, watch) = setup::watched_config(cli)?;
-    let mut settings = ServerSettings::default();
+    let mut settings = config.server.clone();
     if let Some(listen) = args.listen {
         settings.listen = listen;
     }
@@ -33,7 +32,7 @@ pub(super) async fn serve(cli: &Cli, args: &ServeArgs) -> Result<Exit, Failure> 
     })?;
     let bound = listener.local_addr()?;
     let stop = async { interrupts.next().await };
-    let serving = http::serve(facade, listener, stop);
+    let serving = http::serve(facade.clone(), listener, stop);
     let prepared = host.clone();
     let preparing = async move {
         // Whether it can be used is told by the server, and by /readyz.
@@ -44,7 +43,7 @@ pub(super) async fn serve(cli: &Cli, args: &ServeArgs) -> Result<Exit, Failure> 
     let served = tokio::select! {
         served = serving => served,
         () = preparing => Ok(()),
-        () = take_over_changes(&host, watch) => Ok(()),
+        () = take_over_changes(&host, &facade, watch) => Ok(()),
     };
     host.close().await;
     served?;
@@ -64,14 +63,21 @@ fn greet(bound: SocketAddr, json: bool) {
 }
 
 /// Puts each new configuration in force; of one that is wrong only the problems are told.
-async fn take_over_changes(host: &Host, mut watch: Watch) {
+async fn take_over_changes(host: &Host, facade: &Facade, mut watch: Watch) {
     loop {
         let config = setup::changed_config(&mut watch).await;
+        let access = config.server.access.clone();
         match host.reload(config) {
             Ok(reloaded) => eprintln!("toolcell: the configuration changed: {reloaded}"),
             Err(error) => {
-                tracing::error!(%error, "the configuration changed and is wrong; the old one stays")
+                tracing::error!(%error, "the configuration changed and is wrong; the old one stays");
+                continue;
             }
+        }
+        if !facade.replace_access(access) {
+            tracing::error!(
+                "the configuration has no tokens any more; those of before stay until a restart"
+            );
         }
     }
 }

@@ -8,7 +8,7 @@ use super::Refused;
 use super::settings::{AccessSettings, JwtSettings};
 
 /// Where the metadata of a resource begins; the resource's path follows.
-const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
+pub(crate) const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
 
 /// What is wrong with a request's credentials. No text in here holds a piece of one.
 #[derive(Clone, Debug, PartialEq, Eq)]

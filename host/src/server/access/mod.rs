@@ -22,6 +22,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use axum::http::{HeaderMap, HeaderName, header};
 use serde_json::Value;
 
+pub(crate) use challenge::METADATA_PATH;
 pub use digest::TokenDigest;
 pub(crate) use jwt::is_caller;
 pub use settings::{AccessSettings, CallerToken, JwtSettings, QuotaLimits, StaticToken};

@@ -41,7 +41,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::access::Doorkeeper;
+use super::access::{Asked, METADATA_PATH};
 use super::mcp::Facade;
 use crate::upstream::Caller;
 use connections::LocalAddress;
@@ -69,7 +69,6 @@ pub enum ServeError {
 /// What all requests share.
 struct Http {
     facade: Facade,
-    doorkeeper: Doorkeeper,
     origins: Origins,
     sessions: Sessions,
     runtime: watch::Receiver<Runtime>,
@@ -112,8 +111,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::NoAddress)?;
-    let doorkeeper = Doorkeeper::default();
-    if !address.ip().to_canonical().is_loopback() && !doorkeeper.asks_for_credentials() {
+    if !address.ip().to_canonical().is_loopback() && !facade.doorkeeper().asks_for_credentials() {
         return Err(ServeError::OpenToEverybody(address));
     }
     let settings = facade.settings().clone();
@@ -124,7 +122,6 @@ pub async fn serve(
     let preparing = tokio::spawn(health::prepare(facade.host().clone(), runtime));
     let http = Arc::new(Http {
         facade,
-        doorkeeper,
         origins: Origins::new(&settings.allowed_hosts, &settings.allowed_origins),
         sessions: Sessions::new(settings.max_mcp_sessions, settings.mcp_session_idle),
         runtime: seen,
@@ -161,11 +158,25 @@ fn router(http: Arc<Http>) -> Router {
         router = router.route(&format!("{path}/{{profile}}/"), transport);
     }
     router
+        .route(METADATA_PATH, get(metadata))
+        .route(&format!("{METADATA_PATH}/{{*endpoint}}"), get(metadata))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .fallback(nowhere)
         .layer(middleware::from_fn_with_state(Arc::clone(&http), guard))
         .with_state(http)
+}
+
+/// Where a client gets a token, for `/mcp` or for the endpoint after the well-known path (RFC 9728).
+async fn metadata(State(http): State<Arc<Http>>, request: Request) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let endpoint = request.uri().path().strip_prefix(METADATA_PATH).unwrap_or_default();
+    let endpoint = if endpoint.is_empty() { "/mcp" } else { endpoint };
+    let url = format!("http://{}{endpoint}", host.unwrap_or("localhost"));
+    match http.facade.doorkeeper().protected_resource(&url) {
+        Some(document) => refusal::json(StatusCode::OK, document.to_string()),
+        None => nowhere().await,
+    }
 }
 
 async fn nowhere() -> Response {
@@ -202,7 +213,7 @@ fn share_with(page: HeaderValue, headers: &mut HeaderMap) {
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
             "Authorization, Content-Type, Last-Event-ID, MCP-Protocol-Version, Mcp-Method, \
-             Mcp-Name, Mcp-Session-Id",
+             Mcp-Name, Mcp-Session-Id, X-Toolcell-Upstream-Token",
         ),
         (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Mcp-Session-Id, WWW-Authenticate"),
     ] {
@@ -224,8 +235,9 @@ impl Http {
     /// The answer for whoever may not come in, or asks for what is not there.
     async fn admit(&self, headers: &HeaderMap, profile: Option<&str>) -> Result<Visit, Response> {
         let default = self.facade.profile().ok();
-        let named = profile.or(default.as_ref().map(|profile| profile.name.as_str()));
-        let visitor = self.doorkeeper.admit(headers, named).await;
+        let comes_to = profile.or(default.as_ref().map(|profile| profile.name.as_str()));
+        let asked = Asked { named: profile, profile: comes_to };
+        let visitor = self.facade.doorkeeper().admit(headers, asked).await;
         let visitor = visitor.map_err(refusal::not_admitted)?;
         let facade = match profile {
             None => self.facade.clone(),
