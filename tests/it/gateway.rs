@@ -423,3 +423,109 @@ fn the_flag_makes_a_gateway_of_a_configuration_without_profiles() {
     let names = client.tools();
     assert!(names.contains(&"run_python".to_owned()) && names.contains(&"demo_echo".to_owned()));
 }
+
+const CHANGED: &str = "notifications/tools/list_changed";
+
+#[test]
+fn a_client_hears_of_a_changed_list_only_if_it_was_shown_another_one() {
+    let toml = fixtures::misbehaving("changes-tools").arg("--legacy").toml("s")
+        + &fixtures::misbehaving("cries-wolf").arg("--legacy").toml("wolf")
+        + &fixtures::everything_stdio().toml("everything")
+        + &only();
+    let (mut client, told) = Talking::legacy(cli(&toml));
+    assert_eq!(told["capabilities"]["tools"]["listChanged"], true, "{told}");
+    // It adds a tool: but this client has not seen any.
+    client.call("s_first", json!({}));
+    client.call("wolf_echo", json!({ "text": "" }));
+    let names = client.tools();
+    assert!(names.contains(&"s_tool_1".to_owned()), "{names:?}");
+    client.call("wolf_echo", json!({ "text": "" }));
+    assert_eq!(client.count(CHANGED), 0, "nothing has changed");
+    client.call("s_first", json!({}));
+    client.heard(CHANGED, "");
+    assert!(client.tools().contains(&"s_tool_2".to_owned()));
+    assert_eq!(client.count(CHANGED), 1, "{}", client.running.stdout());
+}
+
+#[test]
+fn a_slow_server_is_told_of_when_it_is_there() {
+    let toml = fixtures::misbehaving("ok").toml("demo")
+        + &Server::stdio("sh", &["-c", "sleep 6; exec \"$0\" \"$@\""])
+            .arg(fixtures::misbehaving("ok").command().get_program().to_str().expect("UTF-8"))
+            .arg("ok")
+            .toml("late")
+        + &only();
+    let (mut client, _) = Talking::legacy(cli(&toml));
+    let names = client.tools();
+    assert!(names.contains(&"demo_echo".to_owned()), "{names:?}");
+    assert!(!names.contains(&"late_echo".to_owned()), "{names:?}");
+    client.heard(CHANGED, "");
+    assert!(client.tools().contains(&"late_echo".to_owned()));
+}
+
+#[test]
+fn nobody_is_told_where_the_operator_does_not_want_it() {
+    let toml = fixtures::misbehaving("changes-tools").arg("--legacy").toml("s")
+        + &only()
+        + "list_changed = false\n";
+    let (mut client, told) = Talking::legacy(cli(&toml));
+    assert_eq!(told["capabilities"]["tools"], json!({}), "{told}");
+    assert_eq!(client.tools(), ["s_first"]);
+    client.call("s_first", json!({}));
+    assert_eq!(client.tools(), ["s_first", "s_tool_1"]);
+    assert_eq!(client.count(CHANGED), 0);
+}
+
+#[test]
+fn a_modern_client_hears_of_what_it_listens_for_and_of_nothing_else() {
+    let toml = fixtures::misbehaving("changes-tools").toml("s") + &only();
+    let mut client = Talking::modern(cli(&toml));
+    let tools = client
+        .begin("subscriptions/listen", json!({ "notifications": { "toolsListChanged": true } }));
+    let told = client.heard("notifications/subscriptions/acknowledged", &id_of(tools));
+    assert_eq!(told["notifications"], json!({ "toolsListChanged": true }), "{told}");
+    let prompts = client
+        .begin("subscriptions/listen", json!({ "notifications": { "promptsListChanged": true } }));
+    client.heard("notifications/subscriptions/acknowledged", &id_of(prompts));
+    client.call("s_first", json!({}));
+    let changed = client.heard(CHANGED, "");
+    assert_eq!(changed["_meta"]["io.modelcontextprotocol/subscriptionId"], tools, "{changed}");
+    assert_eq!(client.count("notifications/prompts/list_changed"), 0);
+    client.tell("notifications/cancelled", &json!({ "requestId": tools }));
+    client.call("s_first", json!({}));
+    assert_eq!(client.tools().len(), 3);
+    assert_eq!(client.count(CHANGED), 1, "{}", client.running.stdout());
+    let refused = client.ask("subscriptions/listen", json!({ "notifications": 7 }));
+    assert_eq!(refused["code"], -32602, "{refused}");
+}
+
+/// How a subscription's id stands in its messages.
+fn id_of(subscription: u64) -> String {
+    format!("\"io.modelcontextprotocol/subscriptionId\":{subscription}")
+}
+
+#[test]
+fn a_resources_updates_reach_those_who_subscribed_in_either_era() {
+    let updated = "notifications/resources/updated";
+    let toml = fixtures::everything_stdio().toml("everything") + &only();
+    let uri = "demo://resource/dynamic/text/1";
+    let (mut legacy, told) = Talking::legacy(cli(&toml));
+    assert_eq!(told["capabilities"]["resources"]["subscribe"], true, "{told}");
+    assert_eq!(legacy.ask("resources/subscribe", json!({ "uri": uri })), json!({}));
+    legacy.call("everything_toggle-subscriber-updates", json!({}));
+    assert_eq!(legacy.heard(updated, uri), json!({ "uri": uri }));
+    assert_eq!(legacy.ask("resources/unsubscribe", json!({ "uri": uri })), json!({}));
+    let unknown = legacy.ask("resources/subscribe", json!({}));
+    assert_eq!(unknown["code"], -32602, "{unknown}");
+
+    let mut modern = Talking::modern(cli(&toml));
+    let listening = modern.begin(
+        "subscriptions/listen",
+        json!({ "notifications": { "resourceSubscriptions": [uri] } }),
+    );
+    let told = modern.heard("notifications/subscriptions/acknowledged", &id_of(listening));
+    assert_eq!(told["notifications"]["resourceSubscriptions"], json!([uri]), "{told}");
+    modern.call("everything_toggle-subscriber-updates", json!({}));
+    let told = modern.heard(updated, uri);
+    assert_eq!(told["_meta"]["io.modelcontextprotocol/subscriptionId"], listening, "{told}");
+}

@@ -212,6 +212,9 @@ impl Facade {
             "resources/list" => self.list_resources(&request).await,
             "resources/templates/list" => self.list_templates(&request).await,
             "prompts/list" => self.list_prompts(&request).await,
+            "resources/subscribe" => self.subscribe(&request).await,
+            "resources/unsubscribe" => self.unsubscribe(&request),
+            "subscriptions/listen" => self.listen(&request).await,
             "completion/complete" => self.complete(&request).await,
             "logging/setLevel" => {
                 let level: String = request.params.need("level")?;

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::asking::Relay;
+use super::gateway::Watched;
 use super::wire::{self, RpcError};
 use crate::tool::Json;
 use crate::upstream::{Caller, ClientCapabilities, ClientHandler, Era, Refusal};
@@ -168,6 +169,8 @@ pub(in crate::server) struct Peer {
     pub(in crate::server) has_listed: AtomicBool,
     /// What it wants to hear of logs (`logging/setLevel`).
     log_level: Mutex<Option<String>>,
+    /// What it was shown of the servers, and what it wants to hear of.
+    pub(in crate::server::mcp) watched: Watched,
     /// Ends with it.
     pub(in crate::server) gone: CancellationToken,
     /// Whether all requests of its client come through it, so that nobody comes back once it is gone.
@@ -193,6 +196,7 @@ impl Peer {
             under_way: Mutex::default(),
             has_listed: AtomicBool::new(false),
             log_level: Mutex::default(),
+            watched: Watched::default(),
             gone: CancellationToken::new(),
             is_the_client,
         })

@@ -53,6 +53,7 @@ const MODES: &[Mode] = &[
     ("floods-stderr", "writes 64 MiB to stderr, and behaves", floods_stderr),
     ("leaks-secret", "puts its secret on stderr, into answers and into errors", leaks_secret),
     ("changes-tools", "each call adds a tool, and says so in a notification", changes_tools),
+    ("cries-wolf", "each call says that the tools changed; they did not", cries_wolf),
     (
         "changes-resources",
         "each read adds a resource, and says so in a notification",
@@ -357,6 +358,17 @@ fn changes_tools(wire: &Wire) {
             wire.write_some(answer.map(|answer| {
                 answer.replace(r#"{"tools":{}}"#, r#"{"tools":{"listChanged":true}}"#)
             }));
+        }
+    });
+}
+
+fn cries_wolf(wire: &Wire) {
+    wire.read(|request| {
+        if request.method == "tools/call" {
+            wire.write(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
+            wire.write(&request.result(&text("wolf")));
+        } else {
+            wire.write_some(request.answer(wire.eras, &plain_tools::list()));
         }
     });
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::forward::Forward;
-use super::{View, prompts, resources, unless_cancelled};
+use super::{View, failure, prompts, resources, unless_cancelled};
 use crate::ids::UpstreamName;
 use crate::server::mcp::Facade;
 use crate::server::mcp::lifecycle::raw_of;
@@ -31,7 +31,7 @@ impl Facade {
         let written: Json = request.params.need("ref")?;
         let argument: Json = request.params.need("argument")?;
         let unknown = || RpcError::invalid_params("`ref` names nothing that there is here");
-        let view = self.gateway_view(request)?.ok_or_else(unknown)?;
+        let view = self.gateway_view(&request.caller)?.ok_or_else(unknown)?;
         let found = unless_cancelled(request, find(&view, &reference)).await?;
         let (server, member, own) = found.ok_or_else(unknown)?;
         let reference = with_own(&written, member, &own).ok_or_else(unknown)?;
@@ -46,10 +46,7 @@ impl Facade {
             Err(UpstreamError::Rejected { code: RpcError::METHOD_NOT_FOUND, .. }) => {
                 Ok(raw_of(&json!({ "completion": { "values": [] } })))
             }
-            Err(UpstreamError::Rejected { code, message, data, .. }) => {
-                Err(RpcError { code, message, data })
-            }
-            Err(error) => Err(RpcError::new(RpcError::INTERNAL, error.to_string())),
+            Err(error) => Err(failure::of_upstream(error)),
         }
     }
 }

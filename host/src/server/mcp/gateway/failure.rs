@@ -9,6 +9,7 @@ use crate::server::mcp::lifecycle::raw_of;
 use crate::server::mcp::request::{Client, Outcome};
 use crate::server::mcp::wire::RpcError;
 use crate::tool::CallError;
+use crate::upstream::UpstreamError;
 
 /// JSON-RPC code for "first the user has to visit a URL" (2025-11-25): the client itself acts on it.
 const URL_ELICITATION: i64 = -32042;
@@ -87,6 +88,14 @@ pub(super) fn of_other(error: &CallError) -> RpcError {
             let data = json!({ "kind": other.kind(), "retryable": is_retryable(other) });
             RpcError::new(RpcError::INTERNAL, other.message()).with_data(&data)
         }
+    }
+}
+
+/// A question that did not go by the road of calls.
+pub(super) fn of_upstream(error: UpstreamError) -> RpcError {
+    match error {
+        UpstreamError::Rejected { code, message, data, .. } => RpcError { code, message, data },
+        error => RpcError::new(RpcError::INTERNAL, error.to_string()),
     }
 }
 

@@ -139,16 +139,13 @@ impl Serialize for Page<'_> {
 
 /// What tells whether two lists are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server::mcp) struct Fingerprint(blake3::Hash);
+pub(super) struct Fingerprint(blake3::Hash);
 
 impl Fingerprint {
-    pub(super) fn of(lists: &[&[Item]]) -> Self {
+    pub(super) fn of(list: &[Item]) -> Self {
         let mut hasher = blake3::Hasher::new();
-        for list in lists {
-            for item in *list {
-                hasher.update(item.raw.get().as_bytes()).update(b"\n");
-            }
-            hasher.update(b"\n");
+        for item in list {
+            hasher.update(&item.raw.get().len().to_le_bytes()).update(item.raw.get().as_bytes());
         }
         Self(hasher.finalize())
     }

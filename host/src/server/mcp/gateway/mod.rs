@@ -4,10 +4,13 @@
 //!
 //! - `names` decides under which names, `definition` how an entry looks, `lists` gathers and pages.
 //! - `tools`, `resources`, `prompts` and `completion` are what can be listed and asked.
+//! - `changes` tells clients when a list is another now, `subscriptions` whatever else they want to
+//!   hear of.
 //! - `forward` tells a client what its server says meanwhile, `failure` what went wrong.
 //!
 //! Nothing is connected before a client's first list or call.
 
+mod changes;
 mod completion;
 mod definition;
 mod failure;
@@ -16,6 +19,7 @@ mod lists;
 mod names;
 mod prompts;
 mod resources;
+mod subscriptions;
 mod tools;
 mod uris;
 
@@ -25,6 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+pub(super) use changes::Watched;
 pub(super) use forward::gravity;
 
 use super::Facade;
@@ -36,7 +41,8 @@ use crate::CallOptions;
 use crate::config::{Config, Endpoint, Profile};
 use crate::ids::{ToolName, UpstreamName};
 use crate::tool::{CallAnswer, CallMethod};
-use crate::upstream::Access;
+use crate::upstream::{Access, Caller};
+use changes::List;
 use forward::Forward;
 use lists::{Gathered, Item};
 use tools::Shelves;
@@ -53,6 +59,7 @@ pub(super) struct Gateway {
 }
 
 /// What one request sees of the host: one configuration, and the servers for one caller.
+#[derive(Clone)]
 struct View {
     config: Arc<Config>,
     profile: Profile,
@@ -69,9 +76,38 @@ impl View {
 impl Facade {
     /// All tools of the profile: our own first, then the servers'.
     pub(super) async fn list_tools(&self, request: &Request) -> Outcome {
-        let view = self.view(request)?;
-        let items = unless_cancelled(request, self.tools_of(&view)).await?;
-        lists::page("tools", &items, cursor(request)?.as_deref())
+        self.list(request, List::Tools, "tools").await
+    }
+
+    pub(super) async fn list_resources(&self, request: &Request) -> Outcome {
+        self.list(request, List::Resources, "resources").await
+    }
+
+    pub(super) async fn list_templates(&self, request: &Request) -> Outcome {
+        self.list(request, List::Templates, "resourceTemplates").await
+    }
+
+    pub(super) async fn list_prompts(&self, request: &Request) -> Outcome {
+        self.list(request, List::Prompts, "prompts").await
+    }
+
+    async fn list(&self, request: &Request, list: List, plural: &'static str) -> Outcome {
+        let view = self.view(&request.caller)?;
+        let items = unless_cancelled(request, self.items(&view, list)).await?;
+        self.note_shown(request, &view, list, &items);
+        let cursor: Option<String> = request.params.get("cursor")?;
+        lists::page(plural, &items, cursor.as_deref())
+    }
+
+    /// A list as clients see it.
+    async fn items(&self, view: &View, list: List) -> Vec<Item> {
+        match list {
+            List::Tools => self.tools_of(view).await,
+            _ if !view.profile.endpoint.gateway => Vec::new(),
+            List::Resources => self.upstream_resources(view).await,
+            List::Templates => self.upstream_templates(view).await,
+            List::Prompts => self.upstream_prompts(view).await,
+        }
     }
 
     async fn tools_of(&self, view: &View) -> Vec<Item> {
@@ -90,36 +126,12 @@ impl Facade {
 
     /// Calls one of the servers' tools, if the name can be one's.
     pub(super) async fn call_if_upstream(&self, name: &str, request: &Request) -> Option<Outcome> {
-        let view = self.view(request).ok()?;
+        let view = self.view(&request.caller).ok()?;
         let Endpoint { code, gateway, .. } = view.profile.endpoint;
         if !gateway || (code && definitions::NAMES.contains(&name)) {
             return None;
         }
         Some(self.call_upstream_tool(&view, name, request).await)
-    }
-
-    pub(super) async fn list_resources(&self, request: &Request) -> Outcome {
-        let items = match self.gateway_view(request)? {
-            Some(view) => unless_cancelled(request, self.upstream_resources(&view)).await?,
-            None => Vec::new(),
-        };
-        lists::page("resources", &items, cursor(request)?.as_deref())
-    }
-
-    pub(super) async fn list_templates(&self, request: &Request) -> Outcome {
-        let items = match self.gateway_view(request)? {
-            Some(view) => unless_cancelled(request, self.upstream_templates(&view)).await?,
-            None => Vec::new(),
-        };
-        lists::page("resourceTemplates", &items, cursor(request)?.as_deref())
-    }
-
-    pub(super) async fn list_prompts(&self, request: &Request) -> Outcome {
-        let items = match self.gateway_view(request)? {
-            Some(view) => unless_cancelled(request, self.upstream_prompts(&view)).await?,
-            None => Vec::new(),
-        };
-        lists::page("prompts", &items, cursor(request)?.as_deref())
     }
 
     /// What a gateway adds to what is said at the beginning about what we can do.
@@ -135,28 +147,36 @@ impl Facade {
         };
         let resources = any(&|server| profile.policy.may_grant_resources(server));
         let prompts = any(&|server| profile.policy.may_grant_prompts(server));
+        let tells = profile.endpoint.list_changed && self.settings().list_changed;
+        let or_not = |mut members: Value| {
+            if tells {
+                members["listChanged"] = json!(true);
+            }
+            members
+        };
+        capabilities["tools"] = or_not(json!({}));
         if resources {
-            capabilities["resources"] = json!({});
+            capabilities["resources"] = or_not(json!({ "subscribe": true }));
         }
         if prompts {
-            capabilities["prompts"] = json!({});
+            capabilities["prompts"] = or_not(json!({}));
         }
         if resources || prompts {
             capabilities["completions"] = json!({});
         }
     }
 
-    fn view(&self, request: &Request) -> Result<View, RpcError> {
+    fn view(&self, caller: &Caller) -> Result<View, RpcError> {
         let config = self.host().config();
         let profile =
             self.profile_of(&config).map_err(|words| RpcError::new(RpcError::INTERNAL, words))?;
-        let access = self.host().upstreams().access(request.caller.clone());
+        let access = self.host().upstreams().access(caller.clone());
         Ok(View { config, profile, access })
     }
 
     /// The same, if the profile shows what the servers offer.
-    fn gateway_view(&self, request: &Request) -> Result<Option<View>, RpcError> {
-        let view = self.view(request)?;
+    fn gateway_view(&self, caller: &Caller) -> Result<Option<View>, RpcError> {
+        let view = self.view(caller)?;
         Ok(Some(view).filter(|view| view.profile.endpoint.gateway))
     }
 
@@ -220,10 +240,6 @@ async fn unless_cancelled<T>(
         () = request.cancel.cancelled() => Err(failure::cancelled()),
         done = work => Ok(done),
     }
-}
-
-fn cursor(request: &Request) -> Result<Option<String>, RpcError> {
-    request.params.get("cursor")
 }
 
 /// Which lists are missing is told in the log, where the operator looks.

@@ -41,7 +41,7 @@ impl Facade {
         let name: String = request.params.need("name")?;
         let shown: String = name.chars().take(SHOWN_CHARACTERS).collect();
         let unknown = || RpcError::invalid_params(format!("there is no prompt {shown:?} here"));
-        let view = self.gateway_view(request)?.ok_or_else(unknown)?;
+        let view = self.gateway_view(&request.caller)?.ok_or_else(unknown)?;
         let prompt = unless_cancelled(request, find(&view, &name)).await?.ok_or_else(unknown)?;
         let arguments = request.params.raw("arguments").map_or("{}", |arguments| arguments.get());
         let what = (&*prompt.to_string(), arguments);

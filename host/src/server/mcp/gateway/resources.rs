@@ -61,7 +61,7 @@ impl Facade {
     pub(in crate::server::mcp) async fn read_resource(&self, request: &Request) -> Outcome {
         let uri: String = request.params.need("uri")?;
         let unknown = || failure::no_resource(&request.client, &uri);
-        let view = self.gateway_view(request)?.ok_or_else(unknown)?;
+        let view = self.gateway_view(&request.caller)?.ok_or_else(unknown)?;
         let places = unless_cancelled(request, find(&view, &uri)).await?;
         for place in places {
             let what = (place.server.as_str(), &*place.uri);
