@@ -6,11 +6,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::mpsc;
 
-use crate::broker::{Broker, RunContext};
+use crate::broker::{Broker, CallLog, RunContext};
 use crate::config::{self, Config, ConfigError, Profile};
 use crate::events::RunEvent;
-use crate::ids::{RunId, UpstreamName};
-use crate::journal::{JournalStore, MemoryStore};
+use crate::ids::{CallId, RunId, UpstreamName};
+use crate::journal::{EntryKind, JournalStore, MemoryStore};
 use crate::language::Language;
 use crate::monitor::{Monitor, MonitorScope};
 use crate::runs::{self, Parts, Run, RunReport, Script, Sessions, StartError};
@@ -103,6 +103,18 @@ pub struct CallOptions {
     pub meta: Option<Json>,
     /// Who is told what happens meanwhile. The call waits for a watcher that does not read.
     pub events: Option<mpsc::Sender<RunEvent>>,
+}
+
+/// Has a single call that nobody waits for any more end in its record too.
+struct Ending(Option<CallLog>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let (Some(log), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            let cancelled = EntryKind::Cancelled { call: CallId(1) };
+            runtime.spawn(async move { log.journal(cancelled).await });
+        }
+    }
 }
 
 /// A host could not be made.
@@ -345,7 +357,7 @@ impl Host {
         options: CallOptions,
     ) -> CallAnswer {
         let CallOptions { caller, handler, meta, events } = options;
-        let (mut calls, _log) = self.inner.parts.broker.open(RunContext {
+        let (mut calls, log) = self.inner.parts.broker.open(RunContext {
             id: RunId::random(),
             policy: profile.policy.clone(),
             limits: profile.limits.clone(),
@@ -354,14 +366,17 @@ impl Host {
             handler,
             meta,
         });
-        calls
+        let mut ending = Ending(Some(log));
+        let answer = calls
             .call(CallRequest {
                 method,
                 name: name.to_owned(),
                 argument_bytes: arguments.len() as u64,
                 arguments: arguments.to_owned(),
             })
-            .await
+            .await;
+        ending.0 = None;
+        answer
     }
 
     /// Starts to watch the servers as the configuration's `[monitor]` says, until the handle is

@@ -44,8 +44,18 @@ fn real_servers_tools_stand_beside_the_tools_of_code_mode_and_are_called_by_thei
     let (mut client, told) = Talking::legacy(cli.config(&(toml + GATEWAY)));
     assert!(marker.processes().is_empty(), "nothing is connected before the first list");
     assert_eq!(told["capabilities"]["completions"], json!({}), "{told}");
-    let names = client.tools();
+    let mut names = client.tools();
     assert_eq!(names[..3], ["search_tools", "describe_tools", "run_python"]);
+    let is_there =
+        |names: &[String], server: &str| names.iter().any(|name| name.starts_with(server));
+    let mut told = 0;
+    while !["everything_", "memory_", "fs_", "py_"].iter().all(|it| is_there(&names, it)) {
+        // Some start slowly on a busy machine; the client is told when they are there.
+        let limit = Duration::from_secs(60);
+        toolcell_tests::wait_until(limit, "more are there", || client.count(CHANGED) > told);
+        told = client.count(CHANGED);
+        names = client.tools();
+    }
     for name in ["everything_get-sum", "memory_read_graph", "fs_read_text_file", "py_add"] {
         assert!(names.iter().any(|known| known == name), "{name} of {names:?}");
     }
@@ -528,4 +538,19 @@ fn a_resources_updates_reach_those_who_subscribed_in_either_era() {
     modern.call("everything_toggle-subscriber-updates", json!({}));
     let told = modern.heard(updated, uri);
     assert_eq!(told["_meta"]["io.modelcontextprotocol/subscriptionId"], listening, "{told}");
+}
+
+#[test]
+fn toolcell_tools_tells_under_which_names_the_gateway_shows_them() {
+    let toml = fixtures::misbehaving("ok").toml("first")
+        + &fixtures::misbehaving("ok").toml("second")
+        + &only()
+        + "prefix = false\n";
+    let listed = Cli::new("tools").config(&toml).run().success();
+    let line = "! echo is shown as second_echo by the gateway: its own name is another's";
+    assert!(listed.stdout.contains(line), "{}", listed.stdout);
+    let listed = Cli::new("tools").config(&toml).arg("--json").run().success().json();
+    let tools = listed["servers"][1]["tools"].as_array().expect("a list");
+    let echo = tools.iter().find(|tool| tool["name"] == "second.echo").expect("is there");
+    assert_eq!(echo["gateway_name"], "second_echo");
 }

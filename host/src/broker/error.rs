@@ -159,10 +159,17 @@ mod tests {
         let mut settings = UpstreamSettings::new(server, TransportSettings::Files { roots });
         settings.hints.on_tool_error = Some("look at list_tables()".to_owned());
         let advice = Advice::of(Some(&settings), "run_query");
-        let mut output = ToolOutput::error("no such table");
+        let raw =
+            r#"{"x":1e400,"content":[{"type":"text","text":"no such table"}],"isError":true}"#;
+        let raw = Some(Arc::new(RawValue::from_string(raw.to_owned()).unwrap()));
+        let mut output = ToolOutput { raw, ..ToolOutput::error("no such table") };
         advice.annotate(&mut output);
         assert_eq!(output.first_text(), "no such table");
         assert_eq!(output.content.len(), 2);
+        assert_eq!(
+            output.raw.unwrap().get(),
+            r#"{"x":1e400,"content":[{"type":"text","text":"no such table"},{"text":"look at list_tables()","type":"text"}],"isError":true}"#
+        );
         let mut fine = ToolOutput::text("rows");
         advice.annotate(&mut fine);
         assert_eq!(fine.content.len(), 1);

@@ -1,11 +1,13 @@
 //! `toolcell tools`
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use futures::future::join_all;
 use serde_json::json;
 use toolcell::config::Profile;
-use toolcell::ids::UpstreamName;
+use toolcell::ids::{ToolName, UpstreamName};
+use toolcell::server::mcp::{GatewayName, gateway_names};
 use toolcell::tool::ToolDescription;
 use toolcell::upstream::{Caller, Catalog, UpstreamError, Upstreams};
 
@@ -24,10 +26,11 @@ pub(super) async fn tools(cli: &Cli, args: &ToolsArgs) -> Result<Exit, Failure> 
     let servers = chosen(host.upstreams(), &args.servers)?;
     let listed =
         setup::until_cancelled(async { Ok(list(host.upstreams(), &servers).await) }).await?;
+    let names = gateway_names_of(&profile, host.upstreams(), &listed);
     if args.json {
-        println!("{}", as_json(&listed, &profile));
+        println!("{}", as_json(&listed, &profile, &names));
     } else {
-        print!("{}", as_text(&listed, &profile));
+        print!("{}", as_text(&listed, &profile, &names));
     }
     host.close().await;
     let failed = listed.iter().any(|(_, catalog)| catalog.is_err());
@@ -65,7 +68,20 @@ pub(super) async fn list(upstreams: &Upstreams, servers: &[UpstreamName]) -> Lis
     join_all(servers.iter().map(|name| async { (name.clone(), access.catalog(name).await) })).await
 }
 
-fn as_text(listed: &Listed, profile: &Profile) -> String {
+type GatewayNames = HashMap<ToolName, GatewayName>;
+
+/// Under which names the profile's gateway shows the tools, if it is one.
+fn gateway_names_of(profile: &Profile, upstreams: &Upstreams, listed: &Listed) -> GatewayNames {
+    if !profile.endpoint.gateway {
+        return GatewayNames::new();
+    }
+    let usable = listed.iter().filter_map(|(server, catalog)| {
+        Some((server.clone(), std::sync::Arc::clone(catalog.as_ref().ok()?)))
+    });
+    gateway_names(profile, &upstreams.names(), &usable.collect::<Vec<_>>())
+}
+
+fn as_text(listed: &Listed, profile: &Profile, names: &GatewayNames) -> String {
     let mut text = String::new();
     if listed.is_empty() {
         text.push_str("no servers are configured; see `toolcell --help` for --config\n");
@@ -85,6 +101,18 @@ fn as_text(listed: &Listed, profile: &Profile) -> String {
                 }
                 for problem in &catalog.problems {
                     let _ = writeln!(text, "  ! {problem}");
+                }
+                for tool in catalog.tools.iter() {
+                    if let Some(GatewayName { name, clashes: true }) = names.get(&tool.name) {
+                        let shown = name
+                            .as_deref()
+                            .map_or("not shown".to_owned(), |name| format!("shown as {name}"));
+                        let own = self::shown(&tool.name.tool);
+                        let _ = writeln!(
+                            text,
+                            "  ! {own} is {shown} by the gateway: its own name is another's"
+                        );
+                    }
                 }
             }
         }
@@ -110,7 +138,7 @@ pub(super) fn first_line(words: &str) -> String {
     line
 }
 
-fn as_json(listed: &Listed, profile: &Profile) -> serde_json::Value {
+fn as_json(listed: &Listed, profile: &Profile, names: &GatewayNames) -> serde_json::Value {
     let servers: Vec<_> = listed
         .iter()
         .map(|(server, catalog)| match catalog {
@@ -119,16 +147,17 @@ fn as_json(listed: &Listed, profile: &Profile) -> serde_json::Value {
                 "server": server,
                 "error": null,
                 "problems": catalog.problems,
-                "tools": catalog.tools.iter().map(|tool| one(tool, profile)).collect::<Vec<_>>(),
+                "tools": catalog.tools.iter().map(|tool| one(tool, profile, names)).collect::<Vec<_>>(),
             }),
         })
         .collect();
     json!({ "profile": profile.name.as_str(), "servers": servers })
 }
 
-fn one(tool: &ToolDescription, profile: &Profile) -> serde_json::Value {
+fn one(tool: &ToolDescription, profile: &Profile, names: &GatewayNames) -> serde_json::Value {
     json!({
         "name": tool.name,
+        "gateway_name": names.get(&tool.name).and_then(|shown| shown.name.as_deref()),
         "granted": profile.policy.grants(&tool.name),
         "title": tool.title,
         "description": tool.description,

@@ -28,6 +28,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 pub use asking::ForClients;
+pub use gateway::{GatewayName, gateway_names};
 pub use stdio::ServeError;
 
 use crate::Host;
@@ -245,7 +246,15 @@ impl Facade {
     }
 
     fn instructions(&self) -> String {
-        code::definitions::instructions(&self.granted_servers())
+        let Ok(profile) = self.profile() else { return String::new() };
+        let mut words = String::new();
+        if profile.endpoint.code {
+            words.push_str(&code::definitions::instructions(&self.granted_servers()));
+        }
+        if profile.endpoint.gateway {
+            words.push_str(&self.gateway_instructions(&profile));
+        }
+        words
     }
 
     async fn call_tool(&self, request: &Request) -> Outcome {

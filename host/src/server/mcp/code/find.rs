@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -10,10 +9,11 @@ use super::{Answer, Facade, argument, results};
 use crate::config::Profile;
 use crate::grants::nearest;
 use crate::ids::UpstreamName;
+use crate::server::mcp::gateway::{self, Missing};
 use crate::server::search;
 use crate::stubs::{Detail, tool_stub};
 use crate::tool::ToolDescription;
-use crate::upstream::{Caller, Catalog, UpstreamError};
+use crate::upstream::Caller;
 
 /// The most tools in one answer.
 const MAX_LIMIT: u64 = 200;
@@ -25,7 +25,7 @@ const MAX_BYTES: usize = 48 << 10;
 struct Offer {
     tools: Vec<ToolDescription>,
     /// Servers that cannot be used, and why.
-    failures: Vec<(UpstreamName, UpstreamError)>,
+    failures: Vec<(UpstreamName, Missing)>,
 }
 
 impl Facade {
@@ -112,16 +112,15 @@ impl Facade {
         let access = self.host().upstreams().access(caller.clone());
         let granted = |name: &&UpstreamName| profile.policy.may_grant_server(name.as_str());
         let names: Vec<UpstreamName> = access.names().filter(granted).cloned().collect();
-        let listings = names.into_iter().map(|name| {
+        let listed = gateway::gather(names, |name| {
             let access = access.clone();
-            async move {
-                let catalog: Result<Arc<Catalog>, _> = access.catalog(&name).await;
-                (name, catalog)
-            }
+            async move { access.catalog(&name).await }
         });
         let mut offer = Offer { tools: Vec::new(), failures: Vec::new() };
-        for (name, catalog) in futures::future::join_all(listings).await {
-            match catalog {
+        for (name, catalog) in listed.await {
+            let known =
+                access.known_catalog(&name).filter(|_| matches!(catalog, Err(Missing::Slow)));
+            match known.map_or(catalog, Ok) {
                 Ok(catalog) => {
                     let tools = catalog.tools.iter();
                     let granted = tools.filter(|tool| profile.policy.grants(&tool.name));

@@ -17,7 +17,7 @@ use crate::server::mcp::wire::RpcError;
 use crate::upstream::UpstreamError;
 
 /// How long a list waits for one server. A slow one is in the next list.
-const PATIENCE: Duration = Duration::from_secs(4);
+pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 
 /// The most entries of one page.
 const PAGE: usize = 200;
@@ -38,7 +38,7 @@ pub(super) struct Item {
 
 /// Why a server's list is missing.
 #[derive(Clone, Debug)]
-pub(super) enum Missing {
+pub(in crate::server::mcp) enum Missing {
     Failed(UpstreamError),
     /// It has not answered yet, and goes on.
     Slow,
@@ -54,11 +54,11 @@ impl std::fmt::Display for Missing {
 }
 
 /// The lists of some servers, in the operator's order.
-pub(super) type Gathered<T> = Vec<(UpstreamName, Result<T, Missing>)>;
+pub(in crate::server::mcp) type Gathered<T> = Vec<(UpstreamName, Result<T, Missing>)>;
 
 /// Asks all servers at once, and waits for none of them for long. One that is slow goes on with it,
 /// so that a later list has its answer.
-pub(super) async fn gather<T, F>(
+pub(in crate::server::mcp) async fn gather<T, F>(
     servers: Vec<UpstreamName>,
     list: impl Fn(UpstreamName) -> F,
 ) -> Gathered<T>

@@ -31,6 +31,8 @@ use tokio::sync::mpsc;
 
 pub(super) use changes::Watched;
 pub(super) use forward::gravity;
+pub(super) use lists::{Missing, gather};
+pub use tools::{GatewayName, gateway_names};
 
 use super::Facade;
 use super::code::definitions;
@@ -41,11 +43,14 @@ use crate::CallOptions;
 use crate::config::{Config, Endpoint, Profile};
 use crate::ids::{ToolName, UpstreamName};
 use crate::tool::{CallAnswer, CallMethod};
-use crate::upstream::{Access, Caller};
+use crate::upstream::{Access, Caller, ServerHealth, ServerState};
 use changes::List;
 use forward::Forward;
 use lists::{Gathered, Item};
 use tools::Shelves;
+
+/// Servers that the instructions name.
+const NAMED_SERVERS: usize = 30;
 
 /// Things that were told once; beyond, they are told again.
 const MAX_TOLD: usize = 10_000;
@@ -132,6 +137,29 @@ impl Facade {
             return None;
         }
         Some(self.call_upstream_tool(&view, name, request).await)
+    }
+
+    /// What a gateway adds to the instructions: what else there is, and which servers are known not
+    /// to work.
+    pub(super) fn gateway_instructions(&self, profile: &Profile) -> String {
+        let Endpoint { code, prefix, .. } = profile.endpoint;
+        let servers = self.granted_servers();
+        let named = if prefix { " as SERVER_TOOL" } else { "" };
+        let mut text = match code {
+            true => format!("\nThe servers' own tools can be called directly too{named}."),
+            false => format!(
+                "The tools{named}, resources and prompts of these MCP servers: {}.",
+                servers.iter().take(NAMED_SERVERS).cloned().collect::<Vec<_>>().join(", ")
+            ),
+        };
+        let health = self.host().upstreams().health().snapshot();
+        let is_down = |known: &&ServerHealth| known.state == ServerState::Down;
+        let down = health.iter().filter(is_down).map(|known| known.server.to_string());
+        let down: Vec<String> = down.filter(|server| servers.contains(server)).collect();
+        if !down.is_empty() {
+            text.push_str(&format!(" Not available just now: {}.", down.join(", ")));
+        }
+        text
     }
 
     /// What a gateway adds to what is said at the beginning about what we can do.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -118,7 +118,7 @@ impl Facade {
     }
 
     /// `subscriptions/listen`: tells of changes until the client does not want to hear of them any
-    /// more.
+    /// more, or is gone.
     pub(in crate::server::mcp) async fn listen(&self, request: &Request) -> Outcome {
         let view = self.gateway_view(&request.caller)?;
         let view = view.ok_or_else(|| RpcError::no_method(&request.method))?;
@@ -140,7 +140,7 @@ impl Facade {
             for list in agreed.lists() {
                 shown.insert(list, Fingerprint::of(&self.items(&view, list).await));
             }
-            let (_following, mut updated) = follow_all(&view, &agreed.resource_subscriptions);
+            let (_following, mut updated) = follow_all(&view, &agreed.resource_subscriptions).await;
             tell("notifications/subscriptions/acknowledged", json!({ "notifications": agreed }))
                 .await;
             loop {
@@ -158,10 +158,8 @@ impl Facade {
                             tell(notification, json!({})).await;
                         }
                     }
-                    () = request.exchange.peer.gone.cancelled() => break,
                 }
             }
-            Ok(raw_of(&json!({ "_meta": meta })))
         };
         unless_cancelled(request, listening).await?
     }
@@ -193,23 +191,31 @@ async fn begin(view: &View, uri: &str) -> Result<(Place, ResourceUpdates), Optio
     Ok((place, updates.map_err(Some)?))
 }
 
-/// Watches resources, each in a worker of its own, as long as the workers live.
-fn follow_all(
+/// Watches resources, each in a worker of its own, as long as the workers live. Most are watched when
+/// this returns; a slow server's are a while later.
+async fn follow_all(
     view: &View,
     uris: &[String],
 ) -> (Vec<AbortOnDropHandle<()>>, mpsc::Receiver<String>) {
     let (to, updated) = mpsc::channel(QUEUE);
-    let time = view.profile.limits.call_timeout;
-    let workers = uris.iter().map(|uri| {
+    let (mut workers, mut beginnings) = (Vec::new(), Vec::new());
+    for uri in uris {
         let (view, uri, to) = (view.clone(), uri.clone(), to.clone());
-        let work = async move {
-            if let Some(place) = resources::find(&view, &uri).await.into_iter().next() {
-                follow(view.access, place, uri, time, None, to).await;
-            }
-        };
-        AbortOnDropHandle::new(tokio::spawn(work))
-    });
-    (workers.collect(), updated)
+        let (begun, beginning) = oneshot::channel();
+        workers.push(AbortOnDropHandle::new(tokio::spawn(async move {
+            let time = view.profile.limits.call_timeout;
+            let found = resources::find(&view, &uri).await.into_iter().next();
+            let Some(place) = found else { return };
+            let updates = view.access.resource_updates(&place.server, &place.uri, time).await;
+            // Whether anybody waits for it makes no difference.
+            let _ = begun.send(());
+            follow(view.access, place, uri, time, updates.ok(), to).await;
+        })));
+        beginnings.push(beginning);
+    }
+    let begun = futures::future::join_all(beginnings);
+    let _ = tokio::time::timeout(super::lists::PATIENCE, begun).await;
+    (workers, updated)
 }
 
 /// Tells of the updates of one resource under the client's own URI for it. When its server's

@@ -240,25 +240,34 @@ fn named<'a>(
     tools.into_iter().zip(shown).collect()
 }
 
-/// How tools are shown under a profile, for reports: those whose name is not what one expects.
-pub(crate) fn clashes(
+/// Under which name a gateway shows a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayName {
+    /// Nothing if there is no free one.
+    pub name: Option<String>,
+    /// It would have had another name, which is another tool's.
+    pub clashes: bool,
+}
+
+/// Under which names the gateway of a profile shows what it grants of these catalogs, for reports.
+/// `servers` are all that are configured.
+pub fn gateway_names(
     profile: &Profile,
     servers: &[UpstreamName],
     catalogs: &[(UpstreamName, Arc<Catalog>)],
-) -> Vec<(ToolName, Option<String>)> {
-    let sources: Vec<Source> = catalogs
-        .iter()
-        .map(|(server, catalog)| Source {
-            server: server.clone(),
-            catalog: Arc::clone(catalog),
-            is_up: true,
-        })
-        .collect();
+) -> HashMap<ToolName, GatewayName> {
+    let source = |(server, catalog): &(UpstreamName, Arc<Catalog>)| Source {
+        server: server.clone(),
+        catalog: Arc::clone(catalog),
+        is_up: true,
+    };
+    let sources: Vec<Source> = catalogs.iter().map(source).collect();
     let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
-    let named = named(profile, &servers, &sources);
-    let granted = named.into_iter().filter(|(tool, _)| profile.policy.grants(&tool.name));
-    let clashes = granted.filter(|(_, shown)| shown.clashes);
-    clashes.map(|(tool, shown)| (tool.name.clone(), shown.name)).collect()
+    let named = named(profile, &servers, &sources).into_iter();
+    let granted = named.filter(|(tool, _)| profile.policy.grants(&tool.name));
+    let names = granted
+        .map(|(tool, Shown { name, clashes })| (tool.name.clone(), GatewayName { name, clashes }));
+    names.collect()
 }
 
 async fn gather(view: &View) -> Gathered<Arc<Catalog>> {
