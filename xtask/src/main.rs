@@ -24,9 +24,10 @@ usage: cargo xtask CHORE
                     examples/demo/briefing.py against them and this repository's files
   test [ARGS...]    install what the tests need, build, and run every test;
                     ARGS go to `cargo test`
-  conformance [SCENARIO...]
-                    run MCP's conformance suite against the upstream stack: all that the revisions
-                    require, or single scenarios with all their output
+  conformance [client|server [SCENARIO...]]
+                    run MCP's conformance suite against the upstream stack (`client`) and through
+                    the host as a gateway (`server`): all that the revisions require, or single
+                    scenarios with all their output
   check             formatting, lints, documentation, and licences and advisories of dependencies
   docs              write docs/config.md and docs/config.schema.json
   bench             measure toolcell beside pyeryx and native CPython, as ratios in one run
