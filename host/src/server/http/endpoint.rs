@@ -100,7 +100,10 @@ struct Post<'a> {
 
 impl Post<'_> {
     async fn request(&self, asked: Asked) -> Result<Response, Response> {
-        if asked.method == "initialize" {
+        let params = Params::read(asked.params.as_deref());
+        let modern =
+            params.as_ref().is_ok_and(|params| lifecycle::is_modern(&asked.method, params));
+        if asked.method == "initialize" && !modern {
             return self.initialize(asked).await;
         }
         let refuse = |error: RpcError| {
@@ -110,10 +113,10 @@ impl Post<'_> {
             };
             refusal::rpc(status, Some(&asked.id), &error)
         };
-        let params = Params::read(asked.params.as_deref()).map_err(refuse)?;
+        let params = params.map_err(refuse)?;
         let revision = standard_headers::revision(self.headers).map_err(refuse)?;
         let named_outside = revision.is_some_and(|named| lifecycle::MODERN.contains(&named));
-        if named_outside || lifecycle::is_modern(&asked.method, &params) {
+        if named_outside || modern {
             self.check_modern(&asked.method, &params).map_err(refuse)?;
             return self.answer_alone(vec![asked], reply::modern_status).await;
         }

@@ -48,9 +48,6 @@ pub(in crate::server) fn client_of(
     method: &str,
     params: &Params,
 ) -> Result<Arc<Client>, RpcError> {
-    if method == "initialize" {
-        return Ok(Arc::new(initializing(params)?));
-    }
     if is_modern(method, params) {
         let client = modern(params)?;
         if ONLY_LEGACY.contains(&method) {
@@ -58,13 +55,21 @@ pub(in crate::server) fn client_of(
         }
         return Ok(Arc::new(client));
     }
+    if method == "initialize" {
+        return Ok(Arc::new(initializing(params)?));
+    }
     Ok(peer.client().unwrap_or_else(|| Arc::new(Client::unknown())))
 }
 
-/// Whether a request is one of the modern era.
+/// Whether a request is one of the modern era. `initialize` asks which revision is spoken, so it is
+/// one only if it says in the modern way that it is of a modern revision.
 pub(in crate::server) fn is_modern(method: &str, params: &Params) -> bool {
-    let names_revision = params.meta.raw(Meta::PROTOCOL_VERSION).is_some();
-    method != "initialize" && (names_revision || ONLY_MODERN.contains(&method))
+    let meta = &params.meta;
+    if method == "initialize" {
+        let named: Option<String> = meta.get(Meta::PROTOCOL_VERSION);
+        return named.is_some_and(|revision| MODERN.contains(&&*revision));
+    }
+    meta.raw(Meta::PROTOCOL_VERSION).is_some() || ONLY_MODERN.contains(&method)
 }
 
 /// Checks that a request of the modern era says of which revision it is.
@@ -252,6 +257,7 @@ mod tests {
         check("tools/list", &meta(&json!("2026-07-28"), &json!(7)), RpcError::INVALID_PARAMS);
         check("server/discover", &Params::default(), RpcError::INVALID_PARAMS);
         check("ping", &well, RpcError::METHOD_NOT_FOUND);
+        check("initialize", &well, RpcError::METHOD_NOT_FOUND);
         check("logging/setLevel", &well, RpcError::METHOD_NOT_FOUND);
     }
 
