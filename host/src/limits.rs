@@ -14,7 +14,8 @@ pub struct Limits {
     pub fuel: u64,
     /// Wall time spent inside the guest. Waiting for tools, timers or approval does not count.
     pub compute_time: Duration,
-    /// Wall time of the whole run, waiting included.
+    /// Wall time of the whole run, waiting included, but not the time in which its user is asked
+    /// something.
     pub deadline: Duration,
     /// Linear memory and tables of the guest in bytes, the language runtime's own included
     /// (Python starts with about 32 MiB).

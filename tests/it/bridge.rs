@@ -95,10 +95,9 @@ impl Client {
         self.next += 1;
         let mut params = params.clone();
         if self.era == Eras::Modern {
-            params["_meta"] = json!({
-                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                "io.modelcontextprotocol/clientCapabilities": self.capabilities,
-            });
+            params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
+            params["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
+                self.capabilities.clone();
         }
         let id = self.next;
         let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
@@ -441,4 +440,128 @@ fn a_hundred_open_questions_leave_room_for_others() {
     let kept = client.come_back("from tools import s\ns.ask() # 99", &last, &nothing);
     assert_eq!(questions(&kept).len(), 3);
     assert_eq!(value(&client.run("1 + 1")), 2, "there is a sandbox for whoever asks nobody");
+}
+
+const GATEWAY: &str = "[profiles.all]\ntools = [\"*.*\"]\nresources = [\"*:*\"]\nprompts = [\"*.*\"]\ngateway = true\n";
+
+/// A call of a server's own tool, through the gateway.
+fn tool(name: &str, arguments: &Value) -> Value {
+    json!({ "name": name, "arguments": arguments })
+}
+
+/// The same request, with answers to what it was answered with.
+fn answered(mut params: Value, asked: &Value, answers: Value) -> Value {
+    params["requestState"] = asked["result"]["requestState"].clone();
+    params["inputResponses"] = answers;
+    params
+}
+
+#[test]
+fn through_a_gateway_a_server_asks_as_it_would_without_one() {
+    let toml = both() + GATEWAY;
+    let form = |content: Value| json!({ "action": "accept", "content": content });
+    let asks = [
+        ("old_trigger-elicitation-request", json!({}), json!({ "name": "ada" }), "ada"),
+        ("new_order", json!({ "what": "cups" }), json!({ "size": 3 }), "accept: 3 cups"),
+    ];
+    let mut modern = Client::start(Eras::Modern, &everything(), &toml);
+    let mut legacy = Client::start(Eras::Legacy, &everything(), &toml);
+    for (number, (name, arguments, content, expected)) in (1..).zip(asks) {
+        let params = tool(name, &arguments);
+        let asked = modern.ask("tools/call", &params);
+        let key = questions(&asked).remove(0).0;
+        let answers = json!({ key: form(content.clone()) });
+        let done = modern.ask("tools/call", &answered(params.clone(), &asked, answers));
+        assert_eq!(done["result"]["resultType"], "complete", "{done}");
+        assert!(done["result"]["content"].to_string().contains(expected), "{done}");
+
+        let call = legacy.send("tools/call", &params);
+        let question = legacy.question(number);
+        let message = question["params"]["message"].as_str().expect("has a message");
+        assert!(message.starts_with(if number == 1 { "[old] " } else { "[new] " }), "{message}");
+        legacy.reply(number, &form(content));
+        let done = legacy.answer(call);
+        assert!(done["result"]["content"].to_string().contains(expected), "{done}");
+        assert!(done["result"].get("resultType").is_none(), "{done}");
+    }
+}
+
+#[test]
+fn prompts_ask_too_and_rounds_have_states_of_their_own() {
+    let toml = fixtures::conformance_server().toml("s") + GATEWAY;
+    let mut client = Client::start(Eras::Modern, &everything(), &toml);
+    let prompt = json!({ "name": "s_test_input_required_result_prompt" });
+    let asked = client.ask("prompts/get", &prompt);
+    assert_eq!(questions(&asked), [("user_context".into(), "elicitation/create".into())]);
+    let context =
+        json!({ "user_context": { "action": "accept", "content": { "context": "tea" } } });
+    let as_tool = client.ask("tools/call", &answered(prompt.clone(), &asked, context.clone()));
+    assert_eq!(as_tool["error"]["code"], -32602, "another method: {as_tool}");
+    let done = client.ask("prompts/get", &answered(prompt, &asked, context));
+    assert!(done["result"]["messages"].to_string().contains("tea"), "{done}");
+
+    let steps = tool("s_test_input_required_result_multi_round", &json!({}));
+    let first = client.ask("tools/call", &steps);
+    let fill = |name: &str| json!({ name: { "action": "accept", "content": { "name": "ada", "color": "blue" } } });
+    let second = client.ask("tools/call", &answered(steps.clone(), &first, fill("step1")));
+    assert_eq!(questions(&second)[0].0, "step2");
+    assert_ne!(first["result"]["requestState"], second["result"]["requestState"]);
+    let done = client.ask("tools/call", &answered(steps, &second, fill("step2")));
+    assert_eq!(done["result"]["resultType"], "complete", "{done}");
+}
+
+#[test]
+fn a_modern_server_knows_what_the_client_behind_us_can_do() {
+    let toml = fixtures::conformance_server().toml("s") + GATEWAY;
+    let mut client = Client::start(Eras::Modern, &json!({ "sampling": {} }), &toml);
+    let asked =
+        client.ask("tools/call", &tool("s_test_input_required_result_capabilities", &json!({})));
+    assert!(questions(&asked).iter().all(|(_, method)| method == "sampling/createMessage"));
+    // The next client of the same connection is another.
+    client.capabilities = json!({});
+    let refused = client.ask("tools/call", &tool("s_test_missing_capability", &json!({})));
+    assert_eq!(refused["error"]["code"], -32021, "{refused}");
+    client.capabilities = json!({ "elicitation": {} });
+    let asked =
+        client.ask("tools/call", &tool("s_test_input_required_result_elicitation", &json!({})));
+    assert_eq!(questions(&asked), [("user_name".into(), "elicitation/create".into())]);
+}
+
+#[test]
+fn what_is_told_after_a_return_goes_to_whoever_returned() {
+    let code = "from tools import new
+from events import progress
+first = new.order(what='cups')
+progress(1, 2, 'half of it')
+str(first)";
+    let mut client =
+        Client::start(Eras::Modern, &everything(), &fixtures::python_stdio().toml("new"));
+    let with_token = |mut params: Value, token: &str| {
+        params["_meta"]["progressToken"] = json!(token);
+        params
+    };
+    let asked = client.ask("tools/call", &with_token(call(code), "one"));
+    let name = questions(&asked).remove(0).0;
+    let size = json!({ name: { "action": "accept", "content": { "size": 1 } } });
+    let done = client.ask("tools/call", &with_token(answered(call(code), &asked, size), "two"));
+    value(&done);
+    let told = client.running.wait_for_line("half of it");
+    assert!(told.contains("\"progressToken\":\"two\""), "{told}");
+}
+
+#[test]
+fn calls_at_the_same_time_of_an_old_server_are_one_persons() {
+    let code = "import asyncio
+calls = [aio.old.trigger_elicitation_request() for _ in range(2)]
+[str(it) for it in await asyncio.gather(*calls)]";
+    let toml = fixtures::everything_stdio().toml("old");
+    let mut client = Client::start(Eras::Legacy, &everything(), &toml);
+    let run = client.send("tools/call", &call(code));
+    for (number, name) in [(1, "ada"), (2, "grace")] {
+        client.question(number);
+        client.reply(number, &json!({ "action": "accept", "content": { "name": name } }));
+    }
+    let done = client.answer(run);
+    let names = value(&done).to_string();
+    assert!(names.contains("ada") && names.contains("grace"), "{names}");
 }

@@ -193,6 +193,17 @@ pub fn python_with_mcp() -> PathBuf {
     installed("python/bin/python")
 }
 
+/// A server on stdio with what the official conformance suite looks for, in both eras.
+///
+/// # Panics
+/// It was not built.
+#[track_caller]
+pub fn conformance_server() -> Server {
+    let binary = profile_folder().join("conformance-server");
+    assert!(binary.exists(), "{} is missing: `cargo xtask test`", binary.display());
+    Server::stdio(binary, &[])
+}
+
 /// Our own server on stdio that breaks one rule; `misbehaving-mcp --list` shows the modes.
 ///
 /// # Panics

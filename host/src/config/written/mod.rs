@@ -172,7 +172,7 @@ pub struct WrittenLimits {
     /// Wall time inside of the guest: `"10s"`.
     #[schemars(with = "Option<DurationSchema>", example = &"10s")]
     pub compute_time: Option<Quantity>,
-    /// Wall time of the whole run: `"60s"`.
+    /// Wall time of the whole run, without the time in which its user is asked something: `"60s"`.
     #[schemars(with = "Option<DurationSchema>", example = &"60s")]
     pub deadline: Option<Quantity>,
     /// Memory: `"256MiB"`.
