@@ -31,7 +31,11 @@ fn each_mistake_has_a_place_a_cause_and_a_way_out() {
     );
     check(
         "[server.search]\n",
-        "toolcell.toml:1:2: server: unknown key `server`; did you mean `servers`?",
+        "toolcell.toml:1:9: server.search: unknown key `search` in server; an MCP server to call is \
+         [servers.search]; here there are `listen`, `public_url`, `allowed_hosts`, \
+         `allowed_origins`, `max_body`, `request_timeout`, `max_connections`, `max_mcp_sessions`, \
+         `mcp_session_idle`, `max_result`, `list_changed`, `caller_token`, `sessions`, `quotas`, \
+         `tokens`, `jwt`",
     );
     check(
         &format!("{SERVER}[profiles.reader]\ntools = [\"serach.*\"]\n"),

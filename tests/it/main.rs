@@ -1,5 +1,6 @@
 //! Everything through the front door, told in the words of `toolcell_tests`.
 
+mod access;
 mod asked;
 mod attacks;
 mod bad_config;

@@ -207,6 +207,7 @@ async fn go_out(shared: &Shared, id: CallId, passed: &Passed) -> CallAnswer {
             method,
             tool: method.label(name),
             arguments: arguments.get().into(),
+            caller: shared.caller().id.clone(),
         })
         .await;
     shared.tell(RunEvent::CallStarted { id, method, tool: name.clone() }).await;

@@ -212,6 +212,11 @@ impl Shared {
         &self.pauses
     }
 
+    /// For whom its calls are made.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.run.caller
+    }
+
     /// What goes along with all requests of the run.
     pub(super) fn meta(&self) -> Option<&Json> {
         self.run.meta.as_ref()

@@ -344,7 +344,15 @@ fn report_misfit(path: &KeyPath, misfit: &Misfit, findings: &mut Findings<'_>) {
             let table = KeyPath(table.to_vec());
             let place = if table.0.is_empty() { String::new() } else { format!(" in {table}") };
             let cause = format!("unknown key `{}`{place}", key.escape_debug());
-            findings.problem_with(path, cause, suggestion(key, known.iter().copied()));
+            let mut way_out = suggestion(key, known.iter().copied());
+            // `server` is how toolcell serves, one letter away from the servers that it calls.
+            if table == KeyPath::of(["server"]) {
+                way_out = format!(
+                    "an MCP server to call is [servers.{}]; here {way_out}",
+                    key.escape_debug()
+                );
+            }
+            findings.problem_with(path, cause, way_out);
         }
     }
 }

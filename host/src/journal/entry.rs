@@ -32,6 +32,10 @@ pub enum EntryKind {
         seed: u64,
         /// The profile that it runs under.
         profile: String,
+        /// Who asked for it, if that is known.
+        caller: Option<Arc<str>>,
+        /// By which program, as it calls itself.
+        client: Option<Arc<str>>,
     },
     /// The guest asked for a call and the broker let it pass.
     Requested {
@@ -43,6 +47,8 @@ pub enum EntryKind {
         tool: String,
         /// The arguments as JSON.
         arguments: Arc<str>,
+        /// For whom it is made, if that is known.
+        caller: Option<Arc<str>>,
     },
     /// The broker refused a call; nothing went out.
     Refused {

@@ -200,6 +200,8 @@ async fn drive(
         input: input.clone(),
         seed,
         profile: profile.name.to_string(),
+        caller: script.caller.id,
+        client: script.client,
     })
     .await;
     let program = Program {

@@ -22,6 +22,7 @@ pub struct Script {
     pub(super) limits: Option<Limits>,
     pub(super) directories: Vec<GuestDirectory>,
     pub(super) caller: Caller,
+    pub(super) client: Option<Arc<str>>,
     pub(super) client_handler: Option<Arc<dyn ClientHandler>>,
     pub(super) meta: Option<Map<String, Value>>,
     pub(super) session: Option<String>,
@@ -60,6 +61,7 @@ impl Script {
             limits: None,
             directories: Vec::new(),
             caller: Caller::anonymous(),
+            client: None,
             client_handler: None,
             meta: None,
             session: None,
@@ -70,6 +72,12 @@ impl Script {
     /// callers whose values differ never share a connection.
     pub fn caller(mut self, caller: Caller) -> Self {
         self.caller = caller;
+        self
+    }
+
+    /// Which program asks for it, as it calls itself. It is recorded, and decides nothing.
+    pub fn client(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.client = Some(name.into());
         self
     }
 

@@ -33,6 +33,7 @@ pub mod cli;
 pub mod faulty;
 pub mod fixtures;
 pub mod http_fault;
+pub mod issuer;
 pub mod oauth;
 pub mod plain_tools;
 pub mod processes;

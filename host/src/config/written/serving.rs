@@ -98,9 +98,6 @@ pub struct WrittenQuotas {
     /// Fuel of all runs within any minute.
     #[schemars(with = "Option<CountSchema>", example = &"100G")]
     pub fuel_per_minute: Option<Quantity>,
-    /// Sessions of Python at once, where that differs from `per_caller` of `[server.sessions]`.
-    #[schemars(example = 4)]
-    pub sessions: Option<u32>,
 }
 
 /// `[server.tokens.NAME]`: a bearer token that you hand out.

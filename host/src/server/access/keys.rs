@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::challenge::Fault;
 use super::settings::JwtSettings;
 
-/// How long a request may take.
+/// How long all of it may take, metadata included.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest answer that is read.
@@ -56,13 +56,34 @@ struct Fetched {
     at: Instant,
 }
 
+/// How often the issuer was asked lately.
+#[derive(Default)]
+struct Attempts {
+    begun: VecDeque<Instant>,
+    last_end: Option<Instant>,
+}
+
+impl Attempts {
+    /// Whether there may be another one now; then it counts.
+    fn begin(&mut self) -> bool {
+        while self.begun.front().is_some_and(|at| at.elapsed() > PER) {
+            self.begun.pop_front();
+        }
+        if self.begun.len() >= MAX_FETCHES {
+            return false;
+        }
+        self.begun.push_back(Instant::now());
+        true
+    }
+}
+
 /// The keys of one issuer.
 pub(super) struct KeySet {
     issuer: String,
     jwks_url: Option<String>,
     fetched: RwLock<Option<Fetched>>,
-    /// When the keys were asked for. Held while they are.
-    asked: Mutex<VecDeque<Instant>>,
+    /// Held while the keys are asked for.
+    attempts: Mutex<Attempts>,
 }
 
 impl std::fmt::Debug for KeySet {
@@ -77,7 +98,7 @@ impl KeySet {
             issuer: settings.issuer.clone(),
             jwks_url: settings.jwks_url.clone(),
             fetched: RwLock::default(),
-            asked: Mutex::default(),
+            attempts: Mutex::default(),
         }
     }
 
@@ -87,13 +108,19 @@ impl KeySet {
         id: Option<&str>,
         algorithm: Algorithm,
     ) -> Result<Vec<Key>, Fault> {
+        let began = Instant::now();
         let mut known = self.fetched();
         let is_young = |fetched: &Fetched| fetched.at.elapsed() < MAX_AGE;
         let fits = |fetched: &Fetched| !fitting(&fetched.keys, id, algorithm).is_empty();
         if !known.as_ref().is_some_and(|fetched| is_young(fetched) && fits(fetched)) {
-            known = Some(self.fetch_after(known).await?);
+            self.fetch_unless_tried_since(began).await;
+            known = self.fetched().filter(|known| known.at.elapsed() < MAX_STALENESS);
         }
-        let keys = known.map(|fetched| fitting(&fetched.keys, id, algorithm)).unwrap_or_default();
+        let Some(known) = known else {
+            let words = "the keys of the token's issuer cannot be had just now";
+            return Err(Fault::Unavailable(words.to_owned()));
+        };
+        let keys = fitting(&known.keys, id, algorithm);
         match keys.is_empty() {
             true => Err(Fault::invalid("the key that it names is not known to its issuer")),
             false => Ok(keys),
@@ -104,40 +131,30 @@ impl KeySet {
         self.fetched.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Fetches, unless somebody else did since `seen`. What is known stays in use for a while when
-    /// the issuer cannot be reached, or was asked too often.
-    async fn fetch_after(&self, seen: Option<Fetched>) -> Result<Fetched, Fault> {
-        let mut asked = self.asked.lock().await;
-        let known = self.fetched();
-        if let Some(newer) = &known
-            && seen.is_none_or(|seen| seen.at < newer.at)
-        {
-            return Ok(newer.clone());
+    /// Fetches, unless somebody else tried meanwhile: whoever waited for that has its outcome. What
+    /// was known stays known when it fails.
+    async fn fetch_unless_tried_since(&self, began: Instant) {
+        let mut attempts = self.attempts.lock().await;
+        if attempts.last_end.is_some_and(|end| end >= began) {
+            return;
         }
-        while asked.front().is_some_and(|at| at.elapsed() > PER) {
-            asked.pop_front();
-        }
-        let outcome = match asked.len() < MAX_FETCHES {
-            true => {
-                asked.push_back(Instant::now());
-                self.fetch().await
-            }
+        let outcome = match attempts.begin() {
+            true => tokio::time::timeout(TIMEOUT, self.fetch()).await.unwrap_or_else(|_| {
+                Err(format!("they did not come within {} s", TIMEOUT.as_secs()))
+            }),
             false => Err("they were asked for often enough within this minute".to_owned()),
         };
-        let error = match outcome {
+        let end = Instant::now();
+        attempts.last_end = Some(end);
+        match outcome {
             Ok(keys) => {
-                let fetched = Fetched { keys: keys.into(), at: Instant::now() };
                 let mut place = self.fetched.write().unwrap_or_else(PoisonError::into_inner);
-                *place = Some(fetched.clone());
-                return Ok(fetched);
+                *place = Some(Fetched { keys: keys.into(), at: end });
             }
-            Err(error) => error,
-        };
-        tracing::warn!(issuer = %self.issuer, %error, "the keys of the issuer were not fetched");
-        let usable = known.filter(|known| known.at.elapsed() < MAX_STALENESS);
-        usable.ok_or_else(|| {
-            Fault::Unavailable("the keys of the token's issuer cannot be had just now".to_owned())
-        })
+            Err(error) => {
+                tracing::warn!(issuer = %self.issuer, %error, "the issuer's keys were not fetched");
+            }
+        }
     }
 
     async fn fetch(&self) -> Result<Vec<Key>, String> {

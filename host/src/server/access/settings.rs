@@ -124,8 +124,6 @@ pub struct QuotaLimits {
     pub concurrent_calls: Option<u32>,
     /// Fuel within any minute.
     pub fuel_per_minute: Option<u64>,
-    /// Sessions of Python at once, where that is another number than everybody's.
-    pub sessions: Option<usize>,
 }
 
 impl QuotaLimits {
@@ -135,7 +133,6 @@ impl QuotaLimits {
             concurrent_runs: self.concurrent_runs.or(other.concurrent_runs),
             concurrent_calls: self.concurrent_calls.or(other.concurrent_calls),
             fuel_per_minute: self.fuel_per_minute.or(other.fuel_per_minute),
-            sessions: self.sessions.or(other.sessions),
         }
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! - `wire` reads and writes JSON-RPC, `stdio` carries it over pipes; `request` is one request and
 //!   what goes back and forth about it, `lifecycle` the two eras of the protocol.
+//! - `audit` leaves a line about each call: who, what, and what it came to.
 //! - `code` are the tools: search, describe, run; `gateway` shows what the servers offer themselves.
 //! - `asking` has the client's user answer what servers ask meanwhile, whichever era either speaks.
 //!
@@ -14,6 +15,7 @@
 //! through us has to stay what it is, and typed models drop what they do not know.
 
 mod asking;
+mod audit;
 mod code;
 mod gateway;
 pub(in crate::server) mod lifecycle;
@@ -23,6 +25,7 @@ pub(in crate::server) mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -36,6 +39,7 @@ use crate::config::{Config, NoProfile, Profile};
 use crate::tool::Json;
 use crate::upstream::Caller;
 use asking::{Nobody, Parking};
+use audit::AuditLine;
 use gateway::Gateway;
 use lifecycle::raw_of;
 use request::{Exchange, Outcome, Params, Peer, Request};
@@ -257,8 +261,20 @@ impl Facade {
         words
     }
 
+    /// Calls a tool of whoever has it, within the caller's quotas, and leaves a line about it.
     async fn call_tool(&self, request: &Request) -> Outcome {
         let name: String = request.params.need("name")?;
+        let line = AuditLine::begin(request, self.profile.as_deref(), &name);
+        let place = self.quotas().begin_call(request.caller.id.as_ref(), Instant::now());
+        let outcome = match place {
+            Ok(_place) => self.call_named(name, request).await,
+            Err(over) => Ok(raw_of(&code::refused(&over.to_string()))),
+        };
+        line.end(&outcome);
+        outcome
+    }
+
+    async fn call_named(&self, name: String, request: &Request) -> Outcome {
         if let Some(outcome) = self.call_if_upstream(&name, request).await {
             return outcome;
         }

@@ -41,6 +41,11 @@ impl Facade {
     }
 }
 
+/// What somebody gets who may not have something now.
+pub(super) fn refused(words: &str) -> ToolResult {
+    results::refusal(words)
+}
+
 /// Reads one argument. Models write numbers as text and forget what is optional.
 fn argument<T: serde::de::DeserializeOwned>(
     arguments: &Map<String, Value>,

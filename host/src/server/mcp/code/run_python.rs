@@ -33,6 +33,9 @@ impl Facade {
             .caller(request.caller.clone())
             .client_handler(Arc::clone(&request.handler))
             .meta(meta);
+        if let Some(client) = &request.client.name {
+            script = script.client(client.as_str());
+        }
         match arguments.get("session") {
             None | Some(Value::Null) => {}
             Some(Value::String(name)) => script = script.session(name),
