@@ -374,6 +374,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, short, value_name = "NAME")]
     pub(crate) profile: Option<String>,
 
+    /// Show agents the servers' own tools, resources and prompts too, tools and prompts as
+    /// SERVER_NAME, whatever the profiles say
+    #[arg(long)]
+    pub(crate) gateway: bool,
+
     /// Print the address as JSON on stdout, too
     #[arg(long)]
     pub(crate) json: bool,

@@ -27,6 +27,7 @@ pub(super) async fn serve(cli: &Cli, args: &ServeArgs) -> Result<Exit, Failure> 
     let host = setup::server_host(cli, config)?;
     let address = settings.listen;
     let facade = Facade::new(host.clone(), settings, args.profile.as_deref())?;
+    let facade = if args.gateway { facade.as_gateway() } else { facade };
     let listener = TcpListener::bind(address).await.map_err(|error| {
         Failure::usage(format!("cannot listen on {address}: {error}; choose another with --listen"))
     })?;
