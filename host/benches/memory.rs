@@ -1,15 +1,20 @@
-//! What a sandbox costs in memory: private bytes of one that is ready, and of one that waits in the
-//! middle of a run. Prints one JSON object.
+//! What a sandbox costs in memory: private bytes of one that is ready, of one that waits in the
+//! middle of a run, and of an idle session, of which there are a thousand. Prints one JSON object.
+//!
+//! `cargo bench --bench memory`
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use toolcell::language::Language;
+use toolcell::runs::SessionSettings;
+use toolcell::upstream::Caller;
 use toolcell::{Host, Script};
 
 const READY: usize = 50;
 const WAITING: usize = 1000;
+const SESSIONS: usize = 1000;
 
 /// Anonymous memory of this process in bytes: what is not backed by a file that others share.
 fn anonymous_bytes() -> u64 {
@@ -73,13 +78,32 @@ async fn per_waiting_run() -> (u64, Duration, Duration) {
     (bytes, started, start.elapsed())
 }
 
+/// Private bytes of a session that nobody uses just now, with a few things defined in it.
+async fn per_idle_session() -> u64 {
+    let host = host(0);
+    let settings = SessionSettings { per_caller: SESSIONS, ..SessionSettings::default() };
+    host.sessions().set_settings(settings);
+    host.run(Script::python("1")).await.expect("runs");
+    let before = anonymous_bytes();
+    for number in 0..SESSIONS {
+        let script = "import json, re\nrows = [{'n': n} for n in range(100)]\ndef total(): return sum(row['n'] for row in rows)\ntotal()";
+        let report = host.run(Script::python(script).session(format!("s{number}"))).await;
+        assert!(report.expect("runs").ok);
+    }
+    let kept = host.sessions().list(&Caller::anonymous(), None).len();
+    assert_eq!(kept, SESSIONS, "all of them are there");
+    (anonymous_bytes() - before) / SESSIONS as u64
+}
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.expect("a runtime starts");
     let ready = runtime.block_on(per_ready_instance());
     let (waiting, started, ended) = runtime.block_on(per_waiting_run());
+    let session = runtime.block_on(per_idle_session());
     println!(
         "{{\"ready_instance_bytes\": {ready}, \"waiting_run_bytes\": {waiting}, \
+         \"idle_session_bytes\": {session}, \
          \"start_1000_waiting_ms\": {}, \"cancel_1000_waiting_ms\": {}}}",
         started.as_millis(),
         ended.as_millis()

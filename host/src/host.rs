@@ -255,10 +255,12 @@ impl HostBuilder {
         let upstreams = Upstreams::with_authorization(servers, self.handler, authorization)?;
         upstreams.health().set_down_after(config.monitor.down_after);
         let broker = Broker::new(upstreams, self.journal);
+        // The other half is for runs without a session.
+        let sessions = Sessions::new((self.max_guests / 2).max(1) as usize);
         Ok(Host {
             inner: Arc::new(Inner {
                 config: RwLock::new(config.into()),
-                parts: Parts { sandbox, broker, sessions: Sessions::default() },
+                parts: Parts { sandbox, broker, sessions },
             }),
         })
     }

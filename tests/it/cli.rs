@@ -88,7 +88,9 @@ fn json_is_one_object_of_a_fixed_shape() {
     );
     let usage = ["fuel", "compute_ms", "wall_ms", "memory_bytes", "tool_calls", "output_bytes"];
     assert_eq!(keys(&report["usage"]), usage);
-    assert_eq!(keys(&report["error"]), ["kind", "message", "traceback", "hint"]);
+    let of_a_call = ["kind", "message", "traceback", "hint", "tool", "server", "retryable"];
+    assert_eq!(keys(&report["error"]), of_a_call);
+    assert_eq!(report["error"]["retryable"], false);
     assert_eq!((&report["ok"], &report["value"]), (&json!(false), &json!(null)));
     assert_eq!((&report["stdout"], &report["stderr"]), (&json!("out\n"), &json!("err\n")));
     assert_eq!(report["error"]["kind"], "tool.error");

@@ -384,3 +384,109 @@ fn a_tool_that_was_taken_away_cannot_be_called_through_a_kept_object() {
     assert_eq!(value(&host.run(cell(listed))), json!([]), "what there is, is asked anew");
     assert_eq!(failure(&host.run(cell("from tools import fake"))).0, "exception");
 }
+
+/// The threat: a script that stays behind in its session. It wants to act when nobody asked it to,
+/// to act as a later script, or to take its neighbours or the host with it.
+#[test]
+fn i_stay_behind_and_act_only_while_somebody_runs_me() {
+    let marker = Marker::new();
+    let host = with_server(&marker);
+    let trap = "import atexit, gc, sys, builtins, asyncio
+class Late:
+    def __del__(self):
+        try:
+            tools.fake.add(a=99)
+        except BaseException as error:
+            print('too late:', type(error).__name__)
+held = Late()
+atexit.register(lambda: print('at exit'))
+real_print = builtins.print
+builtins.print = lambda *words, **more: real_print('patched', *words)
+class Liar:
+    def write(self, text): raise SystemExit('stdout is mine')
+    def flush(self): raise SystemExit('stdout is mine')
+sys.stdout = Liar()
+sys.settrace(lambda *all: None)
+async def stubborn():
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            raise SystemExit('not me')
+stay = asyncio.create_task(stubborn())
+await asyncio.sleep(0)";
+    let report = host.run(cell(trap));
+    assert!(report.calls.is_empty() && report.ok, "{report:#?}");
+    assert_eq!(state(&report), SessionState::New);
+    let calls = || host.read("log").matches("tools/call").count();
+    let before = calls();
+    let next = host.run(cell("real_print('mine')\nstay.done() or stay.get_loop().is_closed()"));
+    assert_eq!(next.stdout, "mine\n", "streams are each run's own, and exit functions ran once");
+    assert_eq!(calls(), before, "nothing acts between two runs");
+    let limits = limits(|limits| limits.tool_calls = 0);
+    let last =
+        host.run(cell("del held\nimport gc; gc.collect()\nreal_print('end')").limits(limits));
+    assert!(last.stdout.contains("too late: LimitExceeded"), "{last:#?}");
+    assert_eq!(calls(), before, "a call counts against whoever runs");
+    assert!(host.host.sessions().reset(
+        &Caller::anonymous(),
+        &host.host.sessions().list(&Caller::anonymous(), None)[0].profile,
+        &name("a"),
+    ));
+    assert_eq!(host.run(cell("print('clean')")).stdout, "clean\n");
+}
+
+#[test]
+fn i_start_threads_and_break_the_runtime_and_hurt_nobody_else() {
+    let host = without_servers();
+    let other = |source: &str| host.run(Script::python(source).session("other"));
+    assert!(other("x = 'unharmed'").ok);
+    for attack in [
+        "import threading\nthreading.Thread(target=print).start()",
+        "import os\nos.fork()",
+        "import os\nos._exit(7)",
+        "import os\nos.abort()",
+        "import sys\nfor name in list(sys.modules):\n    if 'toolcell' in name: del sys.modules[name]",
+        "import toolcell_runtime.program as p\np.run_kept = p.run = None\np.main.__dict__.clear()",
+        "import toolcell_runtime.program as p\np._bounded = lambda *all: 7",
+        "import builtins\nbuiltins.__import__ = None\nbuiltins.len = None",
+        "import sys\nsys.modules.clear()",
+        "import sys\nsys.setrecursionlimit(10**9)\ndef f(): f()\nf()",
+    ] {
+        let report = host.run(cell(attack).limits(limits(|_| {})));
+        let after = host.run(cell("1 + 1").limits(limits(|_| {})));
+        // It may have ruined its own session; then that is said, or the next run says what is wrong.
+        let told = state(&report) == SessionState::Lost || after.ok || after.error.is_some();
+        assert!(told, "{attack}: {report:#?} {after:#?}");
+        let sessions = host.host.sessions();
+        if let Some(info) =
+            sessions.list(&Caller::anonymous(), None).iter().find(|it| it.name == name("a"))
+        {
+            assert!(sessions.reset(&Caller::anonymous(), &info.profile, &info.name), "{attack}");
+        }
+        assert_eq!(value(&host.run(cell("1 + 1"))), json!(2), "{attack}");
+        assert_eq!(value(&other("x")), json!("unharmed"), "{attack}");
+    }
+}
+
+#[test]
+fn i_keep_handles_to_what_was_given_to_an_earlier_run() {
+    let host = without_servers();
+    let first = "import sys, os
+out = sys.stdout
+print('first')";
+    assert!(host.run(cell(first)).ok);
+    let second = host
+        .run(cell("out.write('through an old stream\\n'); out.flush(); os.write(1, b'raw\\n')"));
+    assert_eq!(
+        second.stdout, "through an old stream\nraw\n",
+        "it is this run's output, and counted"
+    );
+    let refused = Script::python("1").session("a").directory(toolcell::sandbox::GuestDirectory {
+        host: host.path(""),
+        guest: "/data".into(),
+        read_only: true,
+    });
+    let error = block_on(host.host.run(refused)).expect_err("no directories in a session");
+    assert!(error.to_string().contains("sees no directories"), "{error}");
+}

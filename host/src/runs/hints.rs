@@ -39,8 +39,13 @@ pub(super) fn for_limit(kind: LimitKind) -> &'static str {
     }
 }
 
+/// The server of a call, of which the script wrote `server.tool`, `server.prompt` or `server:URI`.
+pub(super) fn server_of(tool: &str) -> &str {
+    tool.split(['.', ':']).next().unwrap_or(tool)
+}
+
 pub(super) fn for_call(kind: &str, tool: &str) -> Option<String> {
-    let server = tool.split(['.', ':']).next().unwrap_or(tool);
+    let server = server_of(tool);
     let hint = match kind {
         "unavailable" => format!(
             "the server `{server}` cannot be used, whatever the arguments; `toolcell check {server}` \

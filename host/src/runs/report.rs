@@ -93,6 +93,15 @@ pub struct RunError {
     pub traceback: Option<String>,
     /// What to do about it.
     pub hint: Option<String>,
+    /// For a call: the tool, as the script named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// For a call: the tool's server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// For a call: whether it may well succeed at another time, as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retryable: Option<bool>,
     /// For a limit: its value, in the unit that the message names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
@@ -167,6 +176,7 @@ pub(super) fn value_and_error(outcome: Outcome) -> (Option<Json>, Option<RunErro
                 kind: ErrorKind::Limit(reached.kind),
                 limit: Some(reached.limit),
                 used: Some(reached.used),
+                ..plain(ErrorKind::Limit(reached.kind), "")
             };
             (None, Some(error))
         }
@@ -183,7 +193,14 @@ fn from_failure(failure: Failure) -> RunError {
             // On the wire the tool's own failure is called `tool`; `tool.error` reads better.
             let kind = if kind == "tool" { "error".to_owned() } else { kind };
             let hint = hints::for_call(&kind, &tool);
-            RunError { hint, ..with_traceback(ErrorKind::Tool(kind), exception) }
+            let kind = ErrorKind::Tool(kind);
+            RunError {
+                hint,
+                server: Some(hints::server_of(&tool).to_owned()),
+                tool: Some(tool),
+                retryable: Some(kind.is_upstream()),
+                ..with_traceback(kind, exception)
+            }
         }
         Failure::Exit(status) => {
             plain(ErrorKind::Exit, &format!("the script ended itself with status {status}"))
@@ -203,6 +220,9 @@ fn plain(kind: ErrorKind, message: &str) -> RunError {
         message: message.to_owned(),
         traceback: None,
         hint: None,
+        tool: None,
+        server: None,
+        retryable: None,
         limit: None,
         used: None,
     }

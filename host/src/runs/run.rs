@@ -10,7 +10,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::report::{Degraded, RunReport, value_and_error};
 use super::script::Script;
-use super::sessions::{Admission, SessionError, SessionName, SessionReport, Sessions, Turn};
+use super::sessions::{
+    Admission, SessionError, SessionName, SessionReport, Sessions, Turn, Wanted,
+};
 use crate::broker::{Broker, CallLog, RunContext};
 use crate::config::{NoProfile, Profile};
 use crate::events::RunEvent;
@@ -177,7 +179,14 @@ fn admission(
     if !script.directories.is_empty() {
         return Err(SessionError::Directories);
     }
-    sessions.admit(&script.caller, profile.name.as_str(), script.language, name).map(Some)
+    let wanted = Wanted {
+        caller: &script.caller,
+        profile: profile.name.as_str(),
+        language: script.language,
+        name,
+        share: script.session_share,
+    };
+    sessions.admit(wanted).map(Some)
 }
 
 async fn drive(

@@ -26,6 +26,7 @@ pub struct Script {
     pub(super) client_handler: Option<Arc<dyn ClientHandler>>,
     pub(super) meta: Option<Map<String, Value>>,
     pub(super) session: Option<String>,
+    pub(super) session_share: Option<usize>,
 }
 
 impl fmt::Debug for Script {
@@ -65,6 +66,7 @@ impl Script {
             client_handler: None,
             meta: None,
             session: None,
+            session_share: None,
         }
     }
 
@@ -105,6 +107,12 @@ impl Script {
     /// sees no directories.
     pub fn session(mut self, name: impl Into<String>) -> Self {
         self.session = Some(name.into());
+        self
+    }
+
+    /// How many sessions its caller may have, instead of what the host lets every caller have.
+    pub fn session_share(mut self, count: usize) -> Self {
+        self.session_share = Some(count);
         self
     }
 

@@ -1,4 +1,5 @@
-//! Typed descriptions of tools as Python stubs, for models, people and editors. Pure: text from
+//! Typed descriptions of tools as Python stubs and TypeScript declarations, for models, people and
+//! editors. Pure: text from
 //! [`ToolDescription`](crate::tool::ToolDescription)s, nothing else.
 //!
 //! Descriptions and schemas are texts from strangers. They cannot break out of the comments,
@@ -10,5 +11,7 @@ pub mod identifiers;
 mod module;
 mod schema;
 mod text;
+mod typescript;
 
 pub use module::{Collision, Detail, ServerStub, offers_note, server_stub, tool_stub};
+pub use typescript::{server_declarations, tool_declaration};

@@ -16,13 +16,13 @@ pub(super) struct Scope {
 
 impl Scope {
     /// Levels of a schema that are followed.
-    const MAX_DEPTH: usize = 32;
+    pub(super) const MAX_DEPTH: usize = 32;
     /// Schemas of one tool that are visited.
     pub(super) const MAX_VISITS: usize = 2_000;
     /// Properties of one object that are shown.
     pub(super) const MAX_PROPERTIES: usize = 200;
     /// Members of a union, or values of an enumeration, that are shown.
-    const MAX_ALTERNATIVES: usize = 40;
+    pub(super) const MAX_ALTERNATIVES: usize = 40;
 
     /// With the names that a module takes for other things.
     pub(super) fn new(taken: impl IntoIterator<Item = String>) -> Self {
@@ -140,6 +140,11 @@ impl<'s, 'm> Types<'s, 'm> {
             references: HashMap::new(),
             open: Vec::new(),
         }
+    }
+
+    /// Whether one more schema may be looked at; if so, it is counted.
+    pub(super) fn visit(&mut self) -> bool {
+        self.scope.visit()
     }
 
     /// The type of a schema of this document. `hint` names a class for it.
@@ -330,7 +335,7 @@ impl<'s, 'm> Types<'s, 'm> {
         made
     }
 
-    fn resolve(&self, target: &str) -> Option<&'s Value> {
+    pub(super) fn resolve(&self, target: &str) -> Option<&'s Value> {
         self.root.pointer(target.strip_prefix('#')?)
     }
 

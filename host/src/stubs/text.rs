@@ -23,7 +23,7 @@ pub(super) fn clean_line(text: &str, max_chars: usize) -> String {
 
 /// Characters that show nothing, or that make what follows show elsewhere: zero-width and
 /// direction marks, and the tags that can hide whole sentences.
-fn is_invisible(c: char) -> bool {
+pub(super) fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'

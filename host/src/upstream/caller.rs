@@ -16,6 +16,15 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Whose things these are: whoever has a name is the same with each of its tokens; without a name
+    /// the token is all that tells callers apart.
+    pub fn identity(&self) -> Self {
+        match &self.id {
+            Some(id) => Self { id: Some(Arc::clone(id)), token: None },
+            None => self.clone(),
+        }
+    }
+
     /// Nobody in particular: whoever is at the terminal, or embeds the host.
     pub fn anonymous() -> Self {
         Self::default()

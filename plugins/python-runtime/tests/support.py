@@ -7,7 +7,8 @@ replaced. What depends on WASI (memory, missing modules, start-up) is tested thr
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ _HERE = Path(__file__).parent
 sys.path[:0] = [str(_HERE / "bindings"), str(_HERE.parent / "src")]
 
 from componentize_py_types import Err, Ok  # noqa: E402
-from toolcell_runtime import calls, host, imports, loop, offers, program, tools  # noqa: E402
+from toolcell_runtime import calls, console, host, imports, loop, offers, program, tools  # noqa: E402
 from wit_world.exports.script import Program  # noqa: E402
 from wit_world.imports import prompts as wit_prompts  # noqa: E402
 from wit_world.imports import resources as wit_resources  # noqa: E402
@@ -202,22 +203,42 @@ def run(
     name: str = "main.py",
 ) -> Ran:
     """Runs a program as the component would, and leaves this process as it was."""
-    fake = FakeHost(servers or {})
+    given = None if inputs is None else json.dumps(inputs)
+    with _instance():
+        return _run(program.run, FakeHost(servers or {}), Program(name, source, given, allowed, max_value_bytes))
+
+
+class Session:
+    """Programs one after another in one namespace. Use it in a `with`."""
+
+    def __init__(self, servers: dict[str, dict[str, FakeTool]] | None = None) -> None:
+        #: What is granted to the next program; it may be replaced.
+        self.servers = servers or {}
+        self._instance = _instance()
+
+    def __enter__(self) -> "Session":
+        self._instance.__enter__()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._instance.__exit__(*failure)
+
+    def run(self, source: str, *, inputs: object = None, name: str = "main.py") -> Ran:
+        given = None if inputs is None else json.dumps(inputs)
+        return _run(program.run_kept, FakeHost(self.servers), Program(name, source, given, None, 1 << 20))
+
+
+@contextmanager
+def _instance() -> Iterator[None]:
+    """An instance as it comes from the snapshot; this process is left as it was."""
     kept = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr", "argv")}
     kept_main, kept_clock = sys.modules["__main__"], time.monotonic
     try:
         tools.install()
         offers.install()
         program.reset()
-        time.monotonic = lambda: fake.now
-        with host.replaced(**{function: getattr(fake, function) for function in host._REPLACEABLE}):
-            given = None if inputs is None else json.dumps(inputs)
-            # Caught inside: `Err` is frozen, and a context manager would assign to its traceback.
-            try:
-                value = program.run(Program(name, source, given, allowed, max_value_bytes))
-            except Err as error:
-                return Ran(None, error.value, fake)
-        return Ran(None if value is None else json.loads(value), None, fake)
+        console.renew()
+        yield
     finally:
         imports.restrict(None)
         time.monotonic = kept_clock
@@ -226,4 +247,15 @@ def run(
             setattr(sys, name, stream)
 
 
-__all__ = ["Err", "FakeHost", "FakeTool", "Ran", "run", "structured", "text", "wit"]
+def _run(way: Callable[[Program], str | None], fake: FakeHost, given: Program) -> Ran:
+    time.monotonic = lambda: fake.now
+    with host.replaced(**{function: getattr(fake, function) for function in host._REPLACEABLE}):
+        # Caught inside: `Err` is frozen, and a context manager would assign to its traceback.
+        try:
+            value = way(given)
+        except Err as error:
+            return Ran(None, error.value, fake)
+    return Ran(None if value is None else json.loads(value), None, fake)
+
+
+__all__ = ["Err", "FakeHost", "FakeTool", "Ran", "Session", "run", "structured", "text", "wit"]

@@ -31,12 +31,11 @@ use crate::upstream::Caller;
 use table::{Key, Table};
 
 /// The sessions of a host. Cheap to clone; the last clone ends them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Sessions {
     inner: Arc<Inner>,
 }
 
-#[derive(Default)]
 struct Inner {
     table: Mutex<Table>,
     /// Tells the sweeper that another moment may be the next.
@@ -98,7 +97,27 @@ pub struct SessionReport {
     pub idle_expires: Option<SystemTime>,
 }
 
+/// The session that a run asks for.
+pub(super) struct Wanted<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) profile: &'a str,
+    pub(super) language: Language,
+    pub(super) name: SessionName,
+    /// How many sessions the caller may have, if not as many as every caller.
+    pub(super) share: Option<usize>,
+}
+
 impl Sessions {
+    /// As many as `room` at most, whatever settings say: each of them takes the place of a guest.
+    pub(crate) fn new(room: usize) -> Self {
+        let inner = Inner {
+            table: Mutex::new(Table::new(room)),
+            changed: Arc::default(),
+            sweeper: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
     /// Puts other bounds in force. Sessions that are there already stay; the next new one finds the
     /// new bounds.
     pub fn set_settings(&self, settings: SessionSettings) {
@@ -137,16 +156,11 @@ impl Sessions {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(super) fn admit(
-        &self,
-        caller: &Caller,
-        profile: &str,
-        language: Language,
-        name: SessionName,
-    ) -> Result<Admission, SessionError> {
+    pub(super) fn admit(&self, wanted: Wanted<'_>) -> Result<Admission, SessionError> {
+        let Wanted { caller, profile, language, name, share } = wanted;
         let key = Key::new(caller, profile, language, name);
         // What gave way is dropped after the lock is released: to unmap a guest takes a while.
-        let (slot, _gave_way) = self.lock().admit(&key, Instant::now())?;
+        let (slot, _gave_way) = self.lock().admit(&key, share, Instant::now())?;
         self.keep_swept();
         Ok(Admission::new(self.clone(), key, slot))
     }

@@ -30,16 +30,7 @@ impl Key {
         language: Language,
         name: SessionName,
     ) -> Self {
-        Self { owner: owner(caller), profile: profile.into(), language, name }
-    }
-}
-
-/// Whoever has a name is the same with each of its tokens; without a name the token is all that
-/// tells callers apart.
-fn owner(caller: &Caller) -> Caller {
-    match &caller.id {
-        Some(id) => Caller { id: Some(Arc::clone(id)), ..Caller::anonymous() },
-        None => caller.clone(),
+        Self { owner: caller.identity(), profile: profile.into(), language, name }
     }
 }
 
@@ -61,9 +52,10 @@ struct Entry {
 }
 
 /// All sessions.
-#[derive(Default)]
 pub(super) struct Table {
     pub(super) settings: SessionSettings,
+    /// How many there is room for, whatever the settings say.
+    room: usize,
     entries: HashMap<Key, Entry>,
 }
 
@@ -71,10 +63,15 @@ pub(super) struct Table {
 pub(super) type Ended = Vec<Arc<Slot>>;
 
 impl Table {
+    pub(super) fn new(room: usize) -> Self {
+        Self { settings: SessionSettings::default(), room, entries: HashMap::new() }
+    }
+
     /// Finds or makes a session for one more run. Sessions may have to give way to it.
     pub(super) fn admit(
         &mut self,
         key: &Key,
+        share: Option<usize>,
         now: Instant,
     ) -> Result<(Arc<Slot>, Ended), SessionError> {
         let mut ended = self.sweep(now);
@@ -86,7 +83,7 @@ impl Table {
             entry.users += 1;
             return Ok((Arc::clone(&entry.slot), ended));
         }
-        self.check_share_of(key)?;
+        self.check_share(key, share.unwrap_or(self.settings.per_caller))?;
         ended.extend(self.make_room_for(key)?);
         let slot = Arc::new(Slot { guest: Arc::default(), ended: CancellationToken::new() });
         let entry = Entry { slot: Arc::clone(&slot), users: 1, runs: 0, last_used: now };
@@ -94,8 +91,7 @@ impl Table {
         Ok((slot, ended))
     }
 
-    fn check_share_of(&self, key: &Key) -> Result<(), SessionError> {
-        let limit = self.settings.per_caller;
+    fn check_share(&self, key: &Key, limit: usize) -> Result<(), SessionError> {
         let theirs = self.entries.keys().filter(|other| other.owner == key.owner);
         let mut names: Vec<SessionName> = theirs.map(|other| other.name.clone()).collect();
         if names.len() < limit {
@@ -107,7 +103,7 @@ impl Table {
 
     /// Ends the session that was idle for longest, if there are as many as there may be.
     fn make_room_for(&mut self, key: &Key) -> Result<Option<Arc<Slot>>, SessionError> {
-        let limit = self.settings.total;
+        let limit = self.settings.total.min(self.room);
         if self.entries.len() < limit {
             return Ok(None);
         }
@@ -165,7 +161,7 @@ impl Table {
         profile: &str,
         name: &SessionName,
     ) -> Ended {
-        let owner = owner(caller);
+        let owner = caller.identity();
         self.remove_where(|key, _| {
             key.owner == owner && *key.profile == *profile && key.name == *name
         })
@@ -186,7 +182,7 @@ impl Table {
         profile: Option<&str>,
         now: Instant,
     ) -> Vec<SessionInfo> {
-        let owner = owner(caller);
+        let owner = caller.identity();
         let theirs = self.entries.iter().filter(|(key, _)| {
             key.owner == owner && profile.is_none_or(|profile| *key.profile == *profile)
         });
@@ -231,12 +227,12 @@ mod tests {
     fn table(per_caller: usize, total: usize) -> Table {
         let idle = Duration::from_secs(60);
         let settings = SessionSettings { per_caller, total, idle };
-        Table { settings, ..Table::default() }
+        Table { settings, ..Table::new(usize::MAX) }
     }
 
     /// A session that has had a run, and is idle since.
     fn used(table: &mut Table, key: &Key, at: Instant) -> Arc<Slot> {
-        let (slot, _) = table.admit(key, at).unwrap();
+        let (slot, _) = table.admit(key, None, at).unwrap();
         table.begin(key, &slot, true);
         table.leave(key, &slot, true, at);
         slot
@@ -252,12 +248,13 @@ mod tests {
         let (mut table, now) = (table(2, 10), Instant::now());
         used(&mut table, &key("ann", "b"), now);
         used(&mut table, &key("ann", "a"), now);
-        let Err(error) = table.admit(&key("ann", "c"), now) else { panic!("a third") };
+        let Err(error) = table.admit(&key("ann", "c"), None, now) else { panic!("a third") };
         let words = error.to_string();
         assert!(words.contains("`c`") && words.contains("`a`, `b`"), "{words}");
         assert!(words.contains("python_sessions"), "{words}");
+        assert!(table.admit(&key("ann", "c"), Some(3), now).is_ok(), "a larger share of her own");
         used(&mut table, &key("bob", "c"), now);
-        assert!(table.admit(&key("ann", "a"), now).is_ok(), "one that is there can be used");
+        assert!(table.admit(&key("ann", "a"), None, now).is_ok(), "one that is there can be used");
     }
 
     #[test]
@@ -266,12 +263,12 @@ mod tests {
         let second = |n| start + Duration::from_secs(n);
         let old = used(&mut table, &key("ann", "old"), second(0));
         used(&mut table, &key("ann", "newer"), second(1));
-        let (_, gone) = table.admit(&key("bob", "x"), second(2)).unwrap();
+        let (_, gone) = table.admit(&key("bob", "x"), None, second(2)).unwrap();
         assert!(gone.len() == 1 && Arc::ptr_eq(&gone[0], &old));
         assert_eq!(names(&table, "ann"), ["newer"]);
-        let (_, gone) = table.admit(&key("bob", "y"), second(3)).unwrap();
+        let (_, gone) = table.admit(&key("bob", "y"), None, second(3)).unwrap();
         assert_eq!((gone.len(), names(&table, "ann").len()), (1, 0));
-        let refused = table.admit(&key("bob", "z"), second(4)).err();
+        let refused = table.admit(&key("bob", "z"), None, second(4)).err();
         assert!(matches!(refused, Some(SessionError::AllBusy { limit: 2, .. })));
     }
 
@@ -279,7 +276,7 @@ mod tests {
     fn idle_sessions_end_and_busy_ones_do_not() {
         let (mut table, start) = (table(10, 10), Instant::now());
         used(&mut table, &key("ann", "idle"), start);
-        table.admit(&key("ann", "busy"), start).unwrap();
+        table.admit(&key("ann", "busy"), None, start).unwrap();
         assert_eq!(table.next_expiry(), Some(start + Duration::from_secs(60)));
         assert!(table.sweep(start + Duration::from_secs(59)).is_empty());
         assert_eq!(table.sweep(start + Duration::from_secs(60)).len(), 1);
@@ -291,8 +288,8 @@ mod tests {
     fn a_session_without_a_guest_is_no_session_once_nobody_waits() {
         let (mut table, now) = (table(10, 10), Instant::now());
         let key = key("ann", "a");
-        let (slot, _) = table.admit(&key, now).unwrap();
-        table.admit(&key, now).unwrap();
+        let (slot, _) = table.admit(&key, None, now).unwrap();
+        table.admit(&key, None, now).unwrap();
         table.leave(&key, &slot, false, now);
         assert_eq!(names(&table, "ann"), ["a"], "somebody waits for it");
         table.leave(&key, &slot, false, now);
@@ -303,9 +300,9 @@ mod tests {
     fn whoever_works_in_an_ended_session_leaves_its_successor_alone() {
         let (mut table, now) = (table(10, 10), Instant::now());
         let key = key("ann", "a");
-        let (old, _) = table.admit(&key, now).unwrap();
+        let (old, _) = table.admit(&key, None, now).unwrap();
         assert_eq!(table.remove_of(&caller("ann"), "default", &key.name).len(), 1);
-        let (new, _) = table.admit(&key, now).unwrap();
+        let (new, _) = table.admit(&key, None, now).unwrap();
         table.leave(&key, &old, false, now);
         assert!(!table.has(&key, &old) && table.has(&key, &new));
     }

@@ -8,7 +8,8 @@
 //! - `wire` reads and writes JSON-RPC, `stdio` carries it over pipes; `request` is one request and
 //!   what goes back and forth about it, `lifecycle` the two eras of the protocol.
 //! - `audit` leaves a line about each call: who, what, and what it came to.
-//! - `code` are the tools: search, describe, run; `gateway` shows what the servers offer themselves.
+//! - `code` are the tools: search, describe, run; `kept` has what of their results was too long;
+//!   `gateway` shows what the servers offer themselves.
 //! - `asking` has the client's user answer what servers ask meanwhile, whichever era either speaks.
 //!
 //! JSON-RPC is our own here too, for the reason that it is in [`crate::upstream`]: what passes
@@ -18,6 +19,7 @@ mod asking;
 mod audit;
 mod code;
 mod gateway;
+mod kept;
 pub(in crate::server) mod lifecycle;
 pub(in crate::server) mod request;
 mod stdio;
@@ -41,6 +43,7 @@ use crate::upstream::Caller;
 use asking::{Nobody, Parking};
 use audit::AuditLine;
 use gateway::Gateway;
+use kept::{KeptLimits, KeptResults};
 use lifecycle::raw_of;
 use request::{Exchange, Outcome, Params, Peer, Request};
 use wire::RpcError;
@@ -58,6 +61,7 @@ struct Shared {
     quotas: Quotas,
     /// Requests that wait for their client to answer a question.
     parking: Arc<Parking>,
+    kept: KeptResults,
 }
 
 /// One profile of a host as an MCP server. Cheap to clone; it holds nothing of a client.
@@ -85,7 +89,8 @@ impl Facade {
         let quotas = Quotas::new(&settings.access);
         let doorkeeper = Doorkeeper::new(settings.access.clone());
         let (gateway, parking) = (Gateway::default(), Arc::default());
-        let shared = Shared { host, settings, gateway, doorkeeper, quotas, parking };
+        let kept = KeptResults::new(KeptLimits::default());
+        let shared = Shared { host, settings, gateway, doorkeeper, quotas, parking, kept };
         Ok(Self { shared: Arc::new(shared), profile, always_gateway: false })
     }
 
@@ -107,6 +112,11 @@ impl Facade {
 
     pub(in crate::server) fn host(&self) -> &Host {
         &self.shared.host
+    }
+
+    /// What of results was too long for them.
+    fn kept(&self) -> &KeptResults {
+        &self.shared.kept
     }
 
     pub(in crate::server) fn settings(&self) -> &ServerSettings {
@@ -236,7 +246,10 @@ impl Facade {
     /// What may ask the client something before it is done.
     async fn work_on(&self, request: Request) -> Outcome {
         match &*request.method {
-            "resources/read" => self.read_resource(&request).await,
+            "resources/read" => match self.read_kept(&request) {
+                Some(outcome) => outcome,
+                None => self.read_resource(&request).await,
+            },
             "prompts/get" => self.get_prompt(&request).await,
             _ => self.call_tool(&request).await,
         }
@@ -245,6 +258,10 @@ impl Facade {
     /// What is said at the beginning about what we can do.
     fn capabilities(&self, _request: &Request) -> Value {
         let mut capabilities = json!({ "tools": {} });
+        if self.profile().is_ok_and(|profile| profile.endpoint.code) {
+            // What is kept of long results.
+            capabilities["resources"] = json!({});
+        }
         self.gateway_capabilities(&mut capabilities);
         capabilities
     }

@@ -139,7 +139,7 @@ def finish() -> None:
         if stream is not STDOUT and stream is not STDERR:
             try:
                 stream.flush()
-            except Exception:
-                pass  # It may be anything; its failure to flush is not the run's failure.
+            except BaseException:
+                pass  # It may be anything, and raise `SystemExit`; its failure to flush is not the run's failure.
     _flush(STDOUT)
     _flush(STDERR)

@@ -198,6 +198,9 @@ class _LoopPolicy(_Policy):
         return self._local._loop
 
 
+_policy = _LoopPolicy()
+
+
 def _nested(original: Callable) -> Callable:
     """`asyncio.run` that works inside a running loop: on that loop, while the caller waits."""
 
@@ -240,9 +243,8 @@ def _no_thread(*args, **kwargs):
 
 def install() -> None:
     """Makes asyncio use this loop everywhere. Called once, before the snapshot."""
-    policy = _LoopPolicy()
     set_policy = getattr(events, "_set_event_loop_policy", None) or events.set_event_loop_policy
-    set_policy(policy)
+    set_policy(_policy)
     for name in ("SelectorEventLoop", "EventLoop"):
         setattr(asyncio, name, Loop)
     asyncio.run = runners.run = _nested(runners.run)
@@ -258,4 +260,4 @@ def forget() -> None:
     """Drops what is left of loops and calls: by warm-up, and by an earlier program of this instance."""
     _made.clear()
     calls.under_way.clear()
-    events._get_event_loop_policy().set_event_loop(None)
+    _policy.set_event_loop(None)

@@ -272,7 +272,7 @@ def _exit(request: SystemExit) -> Err | None:
         return Err(Failure_Exit(status if status in _EXIT_STATUS else -1)) if status else None
     try:
         print(code, file=sys.stderr)
-    except Exception:
+    except BaseException:
         pass  # Its `__str__` may raise, or stderr may be something else.
     return Err(Failure_Exit(1))
 

@@ -9,9 +9,11 @@ pub(in crate::server::mcp) const RUN_PYTHON: &str = "run_python";
 
 pub(in crate::server::mcp) const PYTHON_SESSIONS: &str = "python_sessions";
 
+pub(in crate::server::mcp) const READ_MORE: &str = "read_more";
+
 /// All of them.
-pub(in crate::server::mcp) const NAMES: [&str; 4] =
-    [SEARCH_TOOLS, DESCRIBE_TOOLS, RUN_PYTHON, PYTHON_SESSIONS];
+pub(in crate::server::mcp) const NAMES: [&str; 5] =
+    [SEARCH_TOOLS, DESCRIBE_TOOLS, RUN_PYTHON, PYTHON_SESSIONS, READ_MORE];
 
 /// Servers that the instructions name; the others are found by searching.
 const NAMED_SERVERS: usize = 30;
@@ -69,13 +71,16 @@ pub(in crate::server::mcp) fn tools() -> Vec<Value> {
         tool(
             DESCRIBE_TOOLS,
             "Describe tools",
-            "Show the typed Python signature and documentation of tools, by name.",
+            "Show the typed signature and documentation of tools, by name.",
             json!({
                 "type": "object",
                 "properties": {
                     "names": {
                         "type": "array", "items": { "type": "string" },
                         "description": "SERVER.TOOL, or SERVER for all of its tools",
+                    },
+                    "language": {
+                        "type": "string", "enum": ["python", "typescript"], "default": "python",
                     },
                 },
                 "required": ["names"],
@@ -114,6 +119,20 @@ pub(in crate::server::mcp) fn tools() -> Vec<Value> {
                 },
             }),
             false,
+        ),
+        tool(
+            READ_MORE,
+            "Read more",
+            "Read the rest of a result that was too long.",
+            json!({
+                "type": "object",
+                "properties": {
+                    "link": { "type": "string", "description": "toolcell://results/… as given" },
+                    "page": { "type": "integer", "minimum": 1 },
+                },
+                "required": ["link"],
+            }),
+            true,
         ),
     ]
 }
@@ -170,7 +189,7 @@ mod tests {
         let arguments = |json: Value| json.as_object().cloned().unwrap();
         let wrong = arguments(json!({ "code": "1", "sesion": "a" }));
         let words = check_names(RUN_PYTHON, &wrong).unwrap_err();
-        assert!(words.contains("\"sesion\"") && words.contains("code, input, session"), "{words}");
+        assert!(words.contains("\"sesion\"") && words.contains("code, session, input"), "{words}");
         assert_eq!(check_names(RUN_PYTHON, &arguments(json!({ "code": "1" }))), Ok(()));
     }
 

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::{Answer, Facade, argument, results};
+use super::{Answer, Facade, argument};
 use crate::config::Profile;
 use crate::grants::nearest;
 use crate::ids::UpstreamName;
 use crate::server::mcp::gateway::{self, Missing};
+use crate::server::mcp::request::Request;
 use crate::server::search;
-use crate::stubs::{Detail, tool_stub};
+use crate::stubs::{Detail, tool_declaration, tool_stub};
 use crate::tool::ToolDescription;
 use crate::upstream::Caller;
 
@@ -32,7 +33,7 @@ impl Facade {
     pub(super) async fn search_tools(
         &self,
         arguments: &Map<String, Value>,
-        caller: &Caller,
+        request: &Request,
     ) -> Answer {
         let query: String = argument(arguments, "query")?.unwrap_or_default();
         let detail: Option<String> = argument(arguments, "detail")?;
@@ -47,12 +48,12 @@ impl Facade {
             }
         };
         let limit: u64 = argument(arguments, "limit")?.unwrap_or(10).clamp(1, MAX_LIMIT);
-        let offer = self.offer(&self.profile()?, caller).await;
+        let offer = self.offer(&self.profile()?, &request.caller).await;
         let found = search::rank(&offer.tools, &query);
         let mut text = String::new();
         let shown = usize::try_from(limit).unwrap_or(usize::MAX);
         for place in found.iter().take(shown) {
-            show(&mut text, &offer.tools[*place], detail);
+            show(&mut text, &offer.tools[*place], detail, &PYTHON);
         }
         match found.len().saturating_sub(shown) {
             0 => {}
@@ -68,20 +69,28 @@ impl Facade {
             );
         }
         name_failures(&mut text, &offer);
-        Ok(results::text(text))
+        Ok(self.tell(text, None, request))
     }
 
     pub(super) async fn describe_tools(
         &self,
         arguments: &Map<String, Value>,
-        caller: &Caller,
+        request: &Request,
     ) -> Answer {
         let names: Option<Names> = argument(arguments, "names")?;
         let names = names.map(Names::into_list).unwrap_or_default();
         if names.is_empty() {
             return Err("`names` has to name at least one tool, as SERVER.TOOL".to_owned());
         }
-        let offer = self.offer(&self.profile()?, caller).await;
+        let language: Option<String> = argument(arguments, "language")?;
+        let notation = match language.as_deref() {
+            None | Some("python") => PYTHON,
+            Some("typescript") => TYPESCRIPT,
+            Some(other) => {
+                return Err(format!("`language` is {other:?} and has to be python or typescript"));
+            }
+        };
+        let offer = self.offer(&self.profile()?, &request.caller).await;
         let mut text = String::new();
         let mut done = BTreeSet::new();
         for name in &names {
@@ -100,11 +109,11 @@ impl Facade {
                 );
             }
             for place in places.into_iter().filter(|place| done.insert(*place)) {
-                show(&mut text, &offer.tools[place], Detail::Full);
+                show(&mut text, &offer.tools[place], Detail::Full, &notation);
             }
         }
         name_failures(&mut text, &offer);
-        Ok(results::text(text))
+        Ok(self.tell(text, None, request))
     }
 
     /// Asks all granted servers at once. One that cannot be used is a line in the answer.
@@ -150,12 +159,21 @@ impl Names {
     }
 }
 
-fn show(text: &mut String, tool: &ToolDescription, detail: Detail) {
+/// How tools are written in one language.
+struct Notation {
+    comment: &'static str,
+    stub: fn(&ToolDescription, Detail) -> String,
+}
+
+const PYTHON: Notation = Notation { comment: "#", stub: tool_stub };
+const TYPESCRIPT: Notation = Notation { comment: "//", stub: tool_declaration };
+
+fn show(text: &mut String, tool: &ToolDescription, detail: Detail, notation: &Notation) {
     let detail = if text.len() > MAX_BYTES { Detail::Names } else { detail };
     if detail != Detail::Names {
-        let _ = writeln!(text, "# {}", tool.name);
+        let _ = writeln!(text, "{} {}", notation.comment, tool.name);
     }
-    text.push_str(&tool_stub(tool, detail));
+    text.push_str(&(notation.stub)(tool, detail));
 }
 
 fn name_failures(text: &mut String, offer: &Offer) {

@@ -1,15 +1,19 @@
 //! The tools of code mode: few, the same for everybody, and each answer complete in words.
 
+mod cut;
 pub(super) mod definitions;
 mod find;
+mod read_more;
+mod report;
 mod results;
 mod run_python;
 mod sessions;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::Facade;
 use super::request::Request;
+use cut::{Part, Shown, page_bytes};
 use results::ToolResult;
 
 /// An answer, or why there is none: in words for a model.
@@ -27,10 +31,11 @@ impl Facade {
             return results::refusal(&words);
         }
         let answer = match name {
-            definitions::SEARCH_TOOLS => self.search_tools(arguments, &request.caller).await,
-            definitions::DESCRIBE_TOOLS => self.describe_tools(arguments, &request.caller).await,
+            definitions::SEARCH_TOOLS => self.search_tools(arguments, request).await,
+            definitions::DESCRIBE_TOOLS => self.describe_tools(arguments, request).await,
             definitions::RUN_PYTHON => self.run_python(arguments, request).await,
-            definitions::PYTHON_SESSIONS => self.python_sessions(arguments, &request.caller),
+            definitions::PYTHON_SESSIONS => self.python_sessions(arguments, request),
+            definitions::READ_MORE => self.read_more(arguments, &request.caller),
             other => {
                 let shown: String = other.chars().take(100).collect();
                 let known = definitions::NAMES.join(", ");
@@ -38,6 +43,21 @@ impl Facade {
             }
         };
         answer.unwrap_or_else(|words| results::refusal(&words))
+    }
+
+    /// An answer that is a text, and the same for programs if they need it in another form. A long
+    /// text is cut, and its rest is kept.
+    fn tell(&self, text: String, structured: Option<Value>, request: &Request) -> ToolResult {
+        let bytes = self.settings().result_bytes;
+        let keep = |parts| self.keep(parts, &request.caller);
+        let part = Part { name: "text", text };
+        let shown = Shown::new(vec![part], bytes, page_bytes(bytes), keep);
+        let structured = match shown.rest.is_empty() {
+            true => structured,
+            false => Some(json!({ "rest": shown.rest })),
+        };
+        let result = ToolResult::new(shown.text("text"), structured, false);
+        if request.client.is_modern() { result.with_links(&shown.rest) } else { result }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Facade, results};
+use super::{Answer, Facade, report};
 use crate::Script;
 use crate::events::RunEvent;
 use crate::server::mcp::request::{Exchange, Request};
@@ -65,7 +65,9 @@ impl Facade {
         }
         let report = run.await.map_err(|error| error.to_string())?;
         self.quotas().charge(caller, report.usage.fuel, Instant::now());
-        Ok(results::of_run(&report))
+        let keep = |parts| self.keep(parts, &request.caller);
+        let (bytes, links) = (self.settings().result_bytes, request.client.is_modern());
+        Ok(report::of_run(&report, bytes, links, keep))
     }
 }
 

@@ -4,16 +4,17 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Facade, argument, results};
+use super::{Answer, Facade, argument};
 use crate::runs::{SessionInfo, SessionName};
-use crate::upstream::Caller;
+use crate::server::mcp::request::Request;
 
 impl Facade {
     pub(super) fn python_sessions(
         &self,
         arguments: &Map<String, Value>,
-        caller: &Caller,
+        request: &Request,
     ) -> Answer {
+        let caller = &request.caller;
         let profile = self.profile()?;
         let sessions = self.host().sessions();
         let reset: Option<String> = argument(arguments, "reset")?;
@@ -28,7 +29,8 @@ impl Facade {
         }
         let left = sessions.list(caller, Some(profile.name.as_str()));
         describe(&mut text, &left);
-        Ok(results::text_and(text, json!({ "reset": reset, "sessions": left })))
+        let structured = json!({ "reset": reset, "sessions": left });
+        Ok(self.tell(text, Some(structured), request))
     }
 }
 
