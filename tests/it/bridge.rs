@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use toolcell_tests::faulty::{Faulty, Wire};
+use toolcell_tests::serving::{self, Serving};
 use toolcell_tests::tiny_mcp::Eras;
 use toolcell_tests::{Cli, Marker, Running, Server, fixtures, wait_until};
 
@@ -564,4 +565,35 @@ calls = [aio.old.trigger_elicitation_request() for _ in range(2)]
     let done = client.answer(run);
     let names = value(&done).to_string();
     assert!(names.contains("ada") && names.contains("grace"), "{names}");
+}
+
+#[test]
+fn over_http_nobody_answers_what_another_was_asked() {
+    let faulty = Faulty::start(Wire::Http, Eras::Modern);
+    let token = |who: &str| format!("{who}-and-sixteen-more");
+    let may_come = |who: &str| format!("[server.tokens.{who}]\ntoken = \"{}\"\n", token(who));
+    let toml = Server::http(faulty.url()).toml("s") + &may_come("ada") + &may_come("eve");
+    let serving = Serving::start(&toml);
+    let ask = |who: &str, params: &Value| {
+        let mut params = params.clone();
+        params["_meta"] = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": everything(),
+        });
+        let post = serving.modern("tools/call", &params);
+        let message = serving::call(1, "tools/call", &params).to_string();
+        post.body(message).header("Authorization", &format!("Bearer {}", token(who))).send().json()
+    };
+    let code = "from tools import s\ns.ask()";
+    let all = json!({
+        "who": { "action": "decline" }, "roots": { "roots": [] },
+        "words": { "role": "assistant", "model": "m", "content": { "type": "text", "text": "" } },
+    });
+    let asked = ask("ada", &call(code));
+    assert_eq!(questions(&asked).len(), 3);
+    let back = answered(call(code), &asked, all);
+    let refused = ask("eve", &back);
+    assert_eq!(refused["error"]["code"], -32602, "{refused}");
+    value(&ask("ada", &back));
+    assert_eq!(ask("ada", &back)["error"]["code"], -32602, "once");
 }
