@@ -17,6 +17,7 @@ mod files;
 mod gateway;
 mod grants;
 mod hosts;
+mod init;
 mod library;
 mod limits;
 mod monitor;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit::Exit;
+use super::init::{Client, Source};
 
 /// Runs agent-written code in a WebAssembly sandbox against the tools of MCP servers.
 #[derive(Debug, Parser)]
@@ -33,6 +34,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a script in a sandbox of its own
     Run(Box<RunArgs>),
+    /// Write a toolcell.toml to start with, and tell what MCP clients need to find it
+    Init(InitArgs),
     /// List the tools of all servers, and what the profile grants
     Tools(ToolsArgs),
     /// Call one tool, as a script would
@@ -326,6 +329,25 @@ pub(crate) struct StatusArgs {
     /// user's state folder]
     #[arg(long, value_name = "FILE")]
     pub(crate) state_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Take over the servers of this client, or of all; credentials become ${NAME}
+    #[arg(long, value_name = "CLIENT", num_args = 0..=1, default_missing_value = "all")]
+    pub(crate) import: Vec<Source>,
+
+    /// Write nothing, and print what this client needs
+    #[arg(long, value_name = "CLIENT", conflicts_with_all = ["import", "force"])]
+    pub(crate) client: Option<Client>,
+
+    /// Replace the file if there is one
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

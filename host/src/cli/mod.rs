@@ -6,6 +6,7 @@ mod check;
 mod config;
 mod exit;
 mod failure;
+mod init;
 mod login;
 mod mcp;
 mod monitor;
@@ -63,6 +64,7 @@ pub(crate) fn main() -> ExitCode {
 async fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Run(args) => run::run(cli, args).await,
+        Command::Init(args) => init::init(cli, args),
         Command::Tools(args) => tools::tools(cli, args).await,
         Command::Resources(args) => offers::resources(cli, args).await,
         Command::Read(args) => read::read(cli, args).await,

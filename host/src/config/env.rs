@@ -24,6 +24,21 @@ pub const TOOLCELL_LOG: &str = "TOOLCELL_LOG";
 /// Any value but the empty one turns colours off (<https://no-color.org>).
 pub const NO_COLOR: &str = "NO_COLOR";
 
+/// The folders in which programs are found by their names.
+pub const PATH: &str = "PATH";
+
+/// The user's home folder.
+pub const HOME: &str = "HOME";
+
+/// The user's home folder on Windows.
+pub const USERPROFILE: &str = "USERPROFILE";
+
+/// Where programs keep their configuration on Linux; `~/.config` if unset.
+pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+
+/// Where programs keep their configuration on Windows.
+pub const APPDATA: &str = "APPDATA";
+
 /// Finds the value of an environment variable.
 pub type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 

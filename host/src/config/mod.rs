@@ -14,8 +14,10 @@
 //! - `written` is the file as people write it, `json` reads the files of other programs into it.
 //! - `servers`, `tuning`, `profiles`, `limits`, `monitor` and `serving` make `resolved` settings of that,
 //!   and tell `findings`; `surroundings`, `template` and `providers` give values to `${…}`.
+//! - `adopt` writes the servers of other programs' files as tables of ours, once.
 //! - `show`, `schema` and `reference` tell people what is in force and what can be written.
 
+mod adopt;
 mod document;
 pub mod env;
 mod error;
@@ -41,6 +43,7 @@ pub mod units;
 mod watch;
 pub mod written;
 
+pub use adopt::{AdoptedServer, Adoption, MAX_FOREIGN_BYTES};
 pub use error::{ConfigError, KeyPath, Notice, Place, Position, Problem, Problems};
 pub use limits::{InvalidLimit, LIMIT_NAMES, MIN_PYTHON_MEMORY_BYTES, set_limit};
 pub use load::{MAX_FILE_BYTES, load};

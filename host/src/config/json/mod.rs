@@ -96,7 +96,7 @@ struct Import<'a> {
 }
 
 /// Names of the table of servers, at the top of a file.
-const TABLES: [&str; 3] = ["mcpServers", "servers", "context_servers"];
+pub(super) const TABLES: [&str; 3] = ["mcpServers", "servers", "context_servers"];
 
 impl Import<'_> {
     fn file(&mut self, top: &Members) {
@@ -259,7 +259,7 @@ impl<'de> Deserialize<'de> for Members {
 
 /// Puts spaces in place of `//` and `/* */` comments and of commas before a closing bracket, so
 /// that every other character keeps its place.
-fn without_comments(text: &str) -> String {
+pub(super) fn without_comments(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut chars = text.strip_prefix('\u{feff}').unwrap_or(text).chars().peekable();
     // The place of a comma that nothing but blanks followed so far.
