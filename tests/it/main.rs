@@ -9,6 +9,7 @@ mod broker;
 mod callers;
 mod check;
 mod cli;
+mod clients;
 mod config;
 mod door;
 mod facade;

@@ -1,6 +1,7 @@
 //! The real MCP servers that demo and tests run against, pinned in `tests/fixtures/` and installed
 //! below the build folder: `target/fixtures/HASH-OF-PINS/{npm,python}`.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,7 +43,7 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Fixtures> {
     for name in ["npm/package.json", "npm/package-lock.json", "python/requirements.txt"] {
         hash.write(&read(name)?);
     }
-    let root = workspace.target.join("fixtures").join(format!("{:016x}", hash.0));
+    let root = workspace.target.join("fixtures").join(hash.to_string());
     fs::create_dir_all(&root).with_context(|| format!("failed to create {}", root.display()))?;
     let lock = File::create(root.join("lock"))?;
     lock.lock().context("failed to lock the fixtures' folder")?;
@@ -60,7 +61,7 @@ pub(crate) fn install_npm_apart(workspace: &Workspace, pins: &Path, name: &str) 
         let path = pins.join(pin);
         hash.write(&fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?);
     }
-    let root = workspace.target.join("fixtures").join(format!("{name}-{:016x}", hash.0));
+    let root = workspace.target.join("fixtures").join(format!("{name}-{hash}"));
     fs::create_dir_all(&root).with_context(|| format!("failed to create {}", root.display()))?;
     let lock = File::create(root.join("lock"))?;
     lock.lock().context("failed to lock the fixtures' folder")?;
@@ -70,47 +71,48 @@ pub(crate) fn install_npm_apart(workspace: &Workspace, pins: &Path, name: &str) 
 }
 
 fn install_npm(title: &str, pins: &Path, to: &Path) -> Result<()> {
-    once(to, title, || {
-        const NEEDED: &str = "Node.js 20 or newer with npm is needed";
-        let version = process::output("node", &["--version"]).context(NEEDED)?;
-        let major = version.trim_start_matches('v').split('.').next().and_then(|n| n.parse().ok());
-        if major.is_none_or(|major: u32| major < 20) {
-            bail!("{NEEDED}: this one is {version}");
-        }
-        process::output("npm", &["--version"]).context(NEEDED)?;
-        for name in ["package.json", "package-lock.json"] {
-            fs::copy(pins.join(name), to.join(name))?;
-        }
-        // No package here has a reason to run a script of its own while it is installed.
-        process::run(
-            Command::new("npm")
-                .current_dir(to)
-                .args(["ci", "--omit=dev", "--ignore-scripts"])
-                .args(["--no-audit", "--no-fund", "--no-update-notifier"]),
-        )
-    })
+    once(to, title, || npm_ci(pins, to))
 }
 
 fn install_python(requirements: &Path, to: &Path) -> Result<()> {
-    once(to, "installing MCP servers from PyPI (some 80 MB)", || {
-        const NEEDED: &str = "python3 (3.10 or newer) with venv and pip is needed \
-                              (Debian, Ubuntu: `apt install python3-venv`)";
-        process::output("python3", &["-c", "import venv, ensurepip"]).context(NEEDED)?;
-        process::run(Command::new("python3").args(["-m", "venv"]).arg(to)).context(NEEDED)?;
-        process::run(
-            Command::new(to.join("bin/python"))
-                .args([
-                    "-m",
-                    "pip",
-                    "install",
-                    "--disable-pip-version-check",
-                    "--no-input",
-                    "--quiet",
-                ])
-                .arg("--requirement")
-                .arg(requirements),
-        )
-    })
+    once(to, "installing MCP servers from PyPI (some 80 MB)", || venv(requirements, to, &[]))
+}
+
+/// Installs what `pins` has as `package.json` and `package-lock.json` into the empty folder `to`.
+pub(crate) fn npm_ci(pins: &Path, to: &Path) -> Result<()> {
+    const NEEDED: &str = "Node.js 20 or newer with npm is needed";
+    let version = process::output("node", &["--version"]).context(NEEDED)?;
+    let major = version.trim_start_matches('v').split('.').next().and_then(|n| n.parse().ok());
+    if major.is_none_or(|major: u32| major < 20) {
+        bail!("{NEEDED}: this one is {version}");
+    }
+    process::output("npm", &["--version"]).context(NEEDED)?;
+    for name in ["package.json", "package-lock.json"] {
+        fs::copy(pins.join(name), to.join(name))?;
+    }
+    // No package here has a reason to run a script of its own while it is installed.
+    process::run(
+        Command::new("npm")
+            .current_dir(to)
+            .args(["ci", "--omit=dev", "--ignore-scripts", "--loglevel=error"])
+            .args(["--no-audit", "--no-fund", "--no-update-notifier"]),
+    )
+}
+
+/// Makes a virtual environment of the empty folder `to`, and installs the requirements there.
+/// `args` go to `pip install`.
+pub(crate) fn venv(requirements: &Path, to: &Path, args: &[&str]) -> Result<()> {
+    const NEEDED: &str = "python3 (3.11 or newer) with venv and pip is needed \
+                          (Debian, Ubuntu: `apt install python3-venv`)";
+    process::output("python3", &["-c", "import venv, ensurepip"]).context(NEEDED)?;
+    process::run(Command::new("python3").args(["-m", "venv"]).arg(to)).context(NEEDED)?;
+    process::run(
+        Command::new(to.join("bin/python"))
+            .args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet"])
+            .args(args)
+            .arg("--requirement")
+            .arg(requirements),
+    )
 }
 
 /// Fills the folder `to` unless that was done to the end before.
@@ -131,16 +133,22 @@ fn once(to: &Path, title: &str, fill: impl FnOnce() -> Result<()>) -> Result<()>
 }
 
 /// FNV-1a: tells sets of pins apart, and protects nothing.
-struct Fnv(u64);
+pub(crate) struct Fnv(u64);
 
 impl Fnv {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
+    }
+}
+
+impl fmt::Display for Fnv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }

@@ -3,6 +3,7 @@
 
 mod bench;
 mod check;
+mod clients;
 mod conformance;
 mod demo;
 mod docs;
@@ -31,7 +32,8 @@ usage: cargo xtask CHORE
   check             formatting, lints, documentation, and licences and advisories of dependencies
   docs              write docs/config.md and docs/config.schema.json
   bench             measure toolcell beside pyeryx and native CPython, as ratios in one run
-  fixtures          install the MCP servers of demo and test, and print where they are
+  fixtures          install the MCP servers of demo and test and the agent frameworks of test, and
+                    print where the servers are
 ";
 
 fn main() -> ExitCode {
@@ -62,7 +64,9 @@ fn perform(chore: Option<&str>, rest: &[String]) -> Result<()> {
         Some("conformance") => conformance::conformance(&workspace, rest),
         Some("check") => check::check(&workspace),
         Some("fixtures") => {
-            println!("{}", fixtures::install(&workspace)?.root.display());
+            let fixtures = fixtures::install(&workspace)?;
+            clients::install(&workspace)?;
+            println!("{}", fixtures.root.display());
             Ok(())
         }
         Some("help" | "--help" | "-h") => {

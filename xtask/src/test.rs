@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::clients;
 use crate::conformance;
 use crate::fixtures;
 use crate::process::{self, step};
@@ -12,6 +13,7 @@ use crate::workspace::Workspace;
 /// Installs what the tests need, builds, and runs them. `args` go to `cargo test`.
 pub(crate) fn test(workspace: &Workspace, args: &[String]) -> Result<()> {
     let fixtures = fixtures::install(workspace)?;
+    clients::install(workspace)?;
     step("building toolcell and its tests (the first time takes some minutes)", || {
         process::run(&mut workspace.build_tests())
     })?;

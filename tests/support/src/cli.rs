@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -62,7 +63,9 @@ impl Cli {
         cli
     }
 
-    fn of(program: PathBuf) -> Self {
+    /// Another program, under the same circumstances.
+    #[track_caller]
+    pub fn of(program: PathBuf) -> Self {
         let folder =
             TempDir::with_prefix("toolcell-test-").expect("a temporary folder can be made");
         let home = folder.path().join("home");
@@ -114,6 +117,15 @@ impl Cli {
         fs::create_dir_all(folder).expect("a folder can be made in a temporary one");
         fs::write(&path, text).expect("a temporary file can be written");
         self
+    }
+
+    /// Writes a program below the working directory.
+    pub fn program(self, name: &str, text: &str) -> Self {
+        let cli = self.file(name, text);
+        let path = cli.folder().join(name);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+            .expect("who wrote a file may change its mode");
+        cli
     }
 
     /// How long [`Cli::run`] waits before it kills and panics; a minute unless told.

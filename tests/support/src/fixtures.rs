@@ -133,7 +133,7 @@ impl Server {
 /// # Panics
 /// It did not.
 #[track_caller]
-fn installed(path: &str) -> PathBuf {
+pub(crate) fn installed(path: &str) -> PathBuf {
     let Some(root) = std::env::var_os("TOOLCELL_FIXTURES") else {
         panic!(
             "TOOLCELL_FIXTURES is not set: run `cargo xtask test`, which installs the MCP servers, or set \

@@ -15,6 +15,7 @@
 //! | `toolcell serve` on a port of its own, and raw HTTP to it | [`Serving`] |
 //! | the proof that no process is left | [`Marker`] |
 //! | a client of `toolcell mcp` that sees every byte | [`Talking::legacy`], [`Talking::modern`] |
+//! | an agent framework as a client of `toolcell` | [`clients::AUTOGEN`] and the others |
 //! | to wait for a condition | [`wait_until`] |
 //!
 //! A server is a [`Server`]: a table of `toolcell.toml`, so that a test reads
@@ -30,6 +31,7 @@
 //! that only a failure reaches. The real servers are installed by `cargo xtask test`.
 
 pub mod cli;
+pub mod clients;
 pub mod faulty;
 pub mod fixtures;
 pub mod http_fault;
