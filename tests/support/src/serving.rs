@@ -205,8 +205,7 @@ impl HttpRequest<'_> {
         }
         head += &format!("Content-Length: {}\r\n\r\n", self.body.len());
         // Whoever is refused before the end of what it sends may find the connection closed.
-        let _ = connection.write_all(head.as_bytes());
-        let _ = connection.write_all(&self.body);
+        let _ = connection.write_all(&[head.as_bytes(), &self.body].concat());
         Stream::read(connection)
     }
 }
