@@ -73,13 +73,8 @@ fn the_official_client_works_over_each_transport_and_in_each_era() {
     ] {
         let seen = sdk(&serving.url(path), mode, &program);
         assert_eq!(seen["version"], version, "{mode}: {seen}");
-<<<<<<< HEAD
         let tools = seen["tools"].as_array().expect("a list");
         assert!(tools.contains(&json!("run_python")), "{seen}");
-=======
-        let own = ["search_tools", "describe_tools", "run_python", "python_sessions", "read_more"];
-        assert_eq!(seen["tools"], json!(own));
->>>>>>> 7a9b10f ([tests] the façade over HTTP has the tools of the façade)
         let answers = &seen["answers"];
         assert_eq!(answers[1]["structuredContent"]["value"], json!(["0", "1", "2"]), "{answers}");
         assert_eq!(answers[2]["isError"], true, "{answers}");
