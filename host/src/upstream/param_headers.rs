@@ -48,28 +48,33 @@ pub(super) fn check(schema: &Value) -> Result<(), String> {
 
 /// The headers of a call.
 pub(super) fn of_call(schema: &Value, arguments: &RawValue) -> Headers {
-    let mut headers = Headers::new();
+    let said = said_in_call(schema, arguments).into_iter();
+    said.filter_map(|(name, text)| Some((name, header_value(&text?)?))).collect()
+}
+
+/// What the headers of a call have to say; nothing where the argument is not there.
+pub(crate) fn said_in_call(
+    schema: &Value,
+    arguments: &RawValue,
+) -> Vec<(HeaderName, Option<String>)> {
+    let mut said = Vec::new();
     if count(schema) == 0 {
-        return headers;
+        return said;
     }
-    let Ok(arguments) = serde_json::from_str::<Value>(arguments.get()) else { return headers };
+    let Ok(arguments) = serde_json::from_str::<Value>(arguments.get()) else { return said };
     let walk = visit(schema, &mut Vec::new(), &mut |path, _, name| {
         let value = path.iter().try_fold(&arguments, |value, key| value.get(*key));
         let text = match value {
-            Some(Value::String(text)) => text.clone(),
-            Some(value @ (Value::Bool(_) | Value::Number(_))) => value.to_string(),
-            _ => return Ok(()),
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(value @ (Value::Bool(_) | Value::Number(_))) => Some(value.to_string()),
+            _ => None,
         };
         let name = format!("{HEADER_MCP_PARAM_PREFIX}{}", name.as_str().unwrap_or_default());
-        if let Ok(name) = name.parse()
-            && let Some(value) = header_value(&text)
-        {
-            headers.push((name, value));
-        }
+        said.extend(name.parse().ok().map(|name| (name, text)));
         Ok(())
     });
     debug_assert!(walk.is_ok(), "the visitor never fails");
-    headers
+    said
 }
 
 /// What a request is about, for those methods that are about one thing (`Mcp-Name`).

@@ -24,6 +24,7 @@ use super::{Http, Visit, body, refusal, standard_headers};
 use crate::server::mcp::lifecycle;
 use crate::server::mcp::request::{Exchange, Params, Peer};
 use crate::server::mcp::wire::{self, Incoming, Read, RpcError};
+use crate::upstream::said_in_call;
 
 /// The revision from which on a client can come back to a stream before its first message.
 const PRIMED_REVISION: &str = "2025-11-25";
@@ -118,6 +119,9 @@ impl Post<'_> {
         let named_outside = revision.is_some_and(|named| lifecycle::MODERN.contains(&named));
         if named_outside || modern {
             self.check_modern(&asked.method, &params).map_err(refuse)?;
+            if asked.method == "tools/call" {
+                self.check_arguments(&params).await.map_err(refuse)?;
+            }
             return self.answer_alone(vec![asked], reply::modern_status).await;
         }
         if let Some(revision) = revision.filter(|named| !lifecycle::LEGACY.contains(named)) {
@@ -135,6 +139,20 @@ impl Post<'_> {
         standard_headers::check_revision(self.headers, params)?;
         lifecycle::client_of(&alone(), method, params)?;
         standard_headers::check_target(self.headers, method, params)
+    }
+
+    /// Which arguments have to be in headers too, only the tool's schema tells.
+    async fn check_arguments(&self, params: &Params) -> Result<(), RpcError> {
+        let Ok(Some(tool)) = params.get::<String>("name") else { return Ok(()) };
+        let Some(arguments) = params.raw("arguments") else { return Ok(()) };
+        let Visit { facade, caller, .. } = self.visit;
+        match facade.input_schema(&tool, caller).await {
+            Some(schema) => {
+                let said = said_in_call(&schema, arguments);
+                standard_headers::check_arguments(self.headers, &said)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Makes a session. It can be found once the client knows its id.

@@ -3,7 +3,7 @@
 //! led astray, and the request is refused.
 //! <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports>
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rmcp::transport::common::http_header::{
@@ -49,11 +49,29 @@ pub(super) fn check_target(
     };
     // What is no text is refused by whoever needs it.
     let Ok(Some(said)) = params.get::<String>(member) else { return Ok(()) };
-    let header = only(headers, HEADER_MCP_NAME)?;
-    let decoded = header.map(|value| {
-        decode(value).ok_or_else(|| mismatch(format!("{HEADER_MCP_NAME} is no valid base 64")))
-    });
-    check(HEADER_MCP_NAME, decoded.transpose()?.as_deref(), &said)
+    check(HEADER_MCP_NAME, decoded(headers, HEADER_MCP_NAME)?.as_deref(), &said)
+}
+
+/// Checks the headers that a tool asks for to be routed by, `Mcp-Param-…`, against its arguments.
+///
+/// # Errors
+/// They differ, or one is missing, or is there and the argument is not.
+pub(super) fn check_arguments(
+    headers: &HeaderMap,
+    said: &[(HeaderName, Option<String>)],
+) -> Result<(), RpcError> {
+    for (name, said) in said {
+        let header = decoded(headers, name.as_str())?;
+        match said {
+            Some(said) => check(name.as_str(), header.as_deref(), said)?,
+            None if header.is_none() => {}
+            None => {
+                let words = format!("the header {name} is there, and its argument is not");
+                return Err(mismatch(words));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check(name: &str, header: Option<&str>, said: &str) -> Result<(), RpcError> {
@@ -81,6 +99,14 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, RpcEr
     text.map_err(|_| mismatch(format!("the header {name} has letters that a header cannot have")))
 }
 
+/// The text of a header, if it is there.
+fn decoded(headers: &HeaderMap, name: &str) -> Result<Option<String>, RpcError> {
+    let decoded = only(headers, name)?.map(|value| {
+        decode(value).ok_or_else(|| mismatch(format!("the header {name} is no valid base 64")))
+    });
+    decoded.transpose()
+}
+
 /// A header's text, which may be in base 64 with a mark.
 fn decode(value: &str) -> Option<String> {
     let coded = value
@@ -102,7 +128,7 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
+    use axum::http::HeaderValue;
     use serde_json::{Value, json};
 
     use super::*;
@@ -151,6 +177,27 @@ mod tests {
         check(&other, "tools/call", &call, false);
         let read = [("mcp-method", "resources/read"), ("mcp-name", "test://a")];
         check(&read, "resources/read", &json!({ "uri": "test://a" }), true);
+    }
+
+    #[test]
+    fn arguments_are_repeated_as_they_are() {
+        #[track_caller]
+        fn check(pairs: &[(&str, &str)], said: Option<&str>, agree: bool) {
+            let said = [("mcp-param-region".parse().expect("a name"), said.map(str::to_owned))];
+            let checked = check_arguments(&headers(pairs), &said);
+            assert_eq!(checked.is_ok(), agree, "{checked:?}");
+        }
+        let region = |value| [("mcp-param-region", value)];
+        check(&region("Hello"), Some("Hello"), true);
+        check(&region("=?base64?SGVsbG8=?="), Some("Hello"), true);
+        check(&region("=?base64?SGVsbG8=?="), Some("=?base64?SGVsbG8=?="), false);
+        check(&region("SGVsbG8="), Some("SGVsbG8="), true);
+        check(&region("=?base64?SGVsbG8?="), Some("Hello"), false);
+        check(&region("=?base64?SGVs!!!bG8=?="), Some("Hello"), false);
+        check(&region("hello"), Some("Hello"), false);
+        check(&[], Some("Hello"), false);
+        check(&region("Hello"), None, false);
+        check(&[], None, true);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::server::mcp::code::definitions;
 use crate::server::mcp::lifecycle::raw_of;
 use crate::server::mcp::request::{Outcome, Request};
 use crate::tool::{CallMethod, ContentBlock, Json, ToolDescription, ToolOutput};
-use crate::upstream::Catalog;
+use crate::upstream::{Caller, Catalog};
 
 /// How many similar names an error offers.
 const NEAREST: usize = 3;
@@ -110,6 +110,22 @@ impl Facade {
             Ok(output) => Ok(as_result(output)),
             Err(error) => failure::of_tool(&tool, &error),
         }
+    }
+
+    /// The schema of the arguments of a tool, by the name that clients see; nothing if it is none of the
+    /// servers' own.
+    pub(in crate::server) async fn input_schema(
+        &self,
+        name: &str,
+        caller: &Caller,
+    ) -> Option<Arc<Value>> {
+        let view = self.gateway_view(caller).ok()??;
+        if view.profile.endpoint.code && definitions::NAMES.contains(&name) {
+            return None;
+        }
+        let Found::Tool(tool) = self.find_tool(&view, name).await else { return None };
+        let catalog = view.access.catalog(&tool.upstream).await.ok()?;
+        catalog.tool(&tool.tool).map(|tool| Arc::clone(&tool.input_schema))
     }
 
     /// With prefixes only the servers are asked whose tool it may be.
