@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(output.content.len(), 2);
         assert_eq!(
             output.raw.unwrap().get(),
-            r#"{"x":1e400,"content":[{"type":"text","text":"no such table"},{"text":"look at list_tables()","type":"text"}],"isError":true}"#
+            r#"{"x":1e400,"content":[{"type":"text","text":"no such table"},{"type":"text","text":"look at list_tables()"}],"isError":true}"#
         );
         let mut fine = ToolOutput::text("rows");
         advice.annotate(&mut fine);

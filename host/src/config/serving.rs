@@ -222,16 +222,18 @@ impl Reading<'_, '_> {
     }
 
     fn quotas(&mut self, written: &WrittenQuotas, path: &KeyPath) -> QuotaLimits {
-        let WrittenQuotas { concurrent_runs, concurrent_calls, fuel_per_minute } = written;
+        let WrittenQuotas { concurrent_runs, concurrent_calls, sessions, fuel_per_minute } =
+            written;
         let mut number = |written: Option<u32>, key: &str| {
             written.and_then(|number| self.at_least_one(number, MAX_SESSIONS, &path.key(key)))
         };
         let concurrent_runs = number(*concurrent_runs, "concurrent_runs");
         let concurrent_calls = number(*concurrent_calls, "concurrent_calls");
+        let sessions = number(*sessions, "sessions");
         let fuel = fuel_per_minute.as_ref().map(|fuel| count(fuel, MAX_FUEL_PER_MINUTE));
         let fuel_path = path.key("fuel_per_minute");
         let fuel_per_minute = fuel.and_then(|fuel| self.findings.check(&fuel_path, fuel));
-        QuotaLimits { concurrent_runs, concurrent_calls, fuel_per_minute }
+        QuotaLimits { concurrent_runs, concurrent_calls, sessions, fuel_per_minute }
     }
 
     fn tokens(

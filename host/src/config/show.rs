@@ -422,10 +422,11 @@ pub(super) fn sessions(settings: &SessionSettings) -> Map<String, Value> {
 }
 
 fn quotas(limits: &QuotaLimits) -> Map<String, Value> {
-    let QuotaLimits { concurrent_runs, concurrent_calls, fuel_per_minute } = limits;
+    let QuotaLimits { concurrent_runs, concurrent_calls, sessions, fuel_per_minute } = limits;
     Table::default()
         .with_some("concurrent_runs", *concurrent_runs)
         .with_some("concurrent_calls", *concurrent_calls)
+        .with_some("sessions", *sessions)
         .with_some("fuel_per_minute", fuel_per_minute.map(format_count))
         .0
 }

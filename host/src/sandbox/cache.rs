@@ -67,6 +67,8 @@ impl Cache {
     /// # Errors
     /// The folder cannot be made, or others could write to it.
     pub fn open(folder: &Path) -> Result<Self, SandboxError> {
+        // What is built runs with another working directory than ours.
+        let folder = &std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let failed =
             |action| move |source| SandboxError::Cache { action, path: folder.to_owned(), source };
         fs::DirBuilder::new()

@@ -150,8 +150,9 @@ impl Sandbox {
         surroundings: Surroundings,
         cancel: &CancellationToken,
     ) -> Result<Execution, SandboxError> {
-        let started = Instant::now();
         let maker = self.maker(program.language).await?;
+        // Not before: the first use of a runtime may have to build it, and no run is to blame for that.
+        let started = Instant::now();
         let ready = maker.take().await?;
         let run = Run { entry: Entry::Fresh, program, surroundings, started };
         let (execution, ready, _) = run.drive(ready, cancel).await?;

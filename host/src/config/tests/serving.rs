@@ -32,7 +32,7 @@ fn everything_about_serving_is_read() {
         [server.tokens.ops]
         token = "${{OPS_TOKEN}}"
         caller = "ops@example.org"
-        quotas = {{ concurrent_runs = 20, concurrent_calls = 50 }}
+        quotas = {{ concurrent_runs = 20, concurrent_calls = 50, sessions = 9 }}
         [server.tokens.agent]
         sha256 = "{digest}"
         profiles = ["reader"]
@@ -80,6 +80,7 @@ fn everything_about_serving_is_read() {
     assert_eq!(agent.profiles.as_deref(), Some(&["reader".to_owned()][..]));
     let quotas = ops.quotas.or(access.quotas);
     assert_eq!((quotas.concurrent_runs, quotas.concurrent_calls), (Some(20), Some(50)));
+    assert_eq!(quotas.sessions, Some(9));
     assert_eq!(quotas.fuel_per_minute, Some(100_000_000_000));
     let jwt = access.jwt.as_ref().expect("jwt");
     assert_eq!((&*jwt.issuer, &jwt.audiences[..]), ("https://login.example.org", &[][..]));

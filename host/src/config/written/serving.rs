@@ -95,6 +95,9 @@ pub struct WrittenQuotas {
     /// Calls of tools at once, runs included.
     #[schemars(example = 32)]
     pub concurrent_calls: Option<u32>,
+    /// Sessions of Python that are kept, instead of `server.sessions.per_caller`.
+    #[schemars(example = 4)]
+    pub sessions: Option<u32>,
     /// Fuel of all runs within any minute.
     #[schemars(with = "Option<CountSchema>", example = &"100G")]
     pub fuel_per_minute: Option<Quantity>,

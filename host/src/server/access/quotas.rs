@@ -156,7 +156,8 @@ impl Quotas {
     }
 
     fn place(&self, caller: Option<&Arc<str>>, leave: fn(&mut Account)) -> Place {
-        Place { of: Some((self.clone(), caller.cloned(), leave)) }
+        let taken = Taken { quotas: self.clone(), caller: caller.cloned(), leave };
+        Place { of: Some(taken) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Accounts> {
@@ -183,7 +184,14 @@ fn account<'a>(
 /// Something that a caller has until it is dropped.
 #[must_use]
 pub(crate) struct Place {
-    of: Option<(Quotas, Option<Arc<str>>, fn(&mut Account))>,
+    of: Option<Taken>,
+}
+
+/// What is given back: by whom, and how.
+struct Taken {
+    quotas: Quotas,
+    caller: Option<Arc<str>>,
+    leave: fn(&mut Account),
 }
 
 impl Place {
@@ -195,7 +203,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some((quotas, caller, leave)) = self.of.take() else { return };
+        let Some(Taken { quotas, caller, leave }) = self.of.take() else { return };
         if let Some(account) = quotas.lock().get_mut(&caller) {
             leave(account);
         }

@@ -122,6 +122,8 @@ pub struct QuotaLimits {
     pub concurrent_runs: Option<u32>,
     /// Calls of our tools at once, runs included.
     pub concurrent_calls: Option<u32>,
+    /// Sessions of Python that are kept.
+    pub sessions: Option<u32>,
     /// Fuel within any minute.
     pub fuel_per_minute: Option<u64>,
 }
@@ -132,6 +134,7 @@ impl QuotaLimits {
         Self {
             concurrent_runs: self.concurrent_runs.or(other.concurrent_runs),
             concurrent_calls: self.concurrent_calls.or(other.concurrent_calls),
+            sessions: self.sessions.or(other.sessions),
             fuel_per_minute: self.fuel_per_minute.or(other.fuel_per_minute),
         }
     }

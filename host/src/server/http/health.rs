@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -44,14 +45,11 @@ pub(super) async fn healthz(State(http): State<Arc<Http>>) -> Response {
     json(StatusCode::OK, &body)
 }
 
-/// `/readyz`: it can run code. How the upstreams are is told, and is no reason to send agents
-/// elsewhere: each of them fails on its own.
-pub(super) async fn readyz(State(http): State<Arc<Http>>) -> Response {
-    let health = http.facade.host().upstreams().health().snapshot();
-    let upstreams: serde_json::Map<String, Value> = health
-        .iter()
-        .map(|server| (server.server.to_string(), server.state.name().into()))
-        .collect();
+/// `/readyz`: it can run code. How the upstreams are is told to whoever may come in, and is no reason
+/// to send agents elsewhere: each of them fails on its own.
+pub(super) async fn readyz(State(http): State<Arc<Http>>, headers: HeaderMap) -> Response {
+    let is_stranger = http.facade.doorkeeper().asks_for_credentials()
+        && (!headers.contains_key(AUTHORIZATION) || http.admit(&headers, None).await.is_err());
     let runtime = http.runtime.borrow().clone();
     let (status, words, reason) = match &runtime {
         Runtime::Ready => (StatusCode::OK, "ready", None),
@@ -59,10 +57,27 @@ pub(super) async fn readyz(State(http): State<Arc<Http>>) -> Response {
             let reason = "the Python runtime is still being loaded";
             (StatusCode::SERVICE_UNAVAILABLE, "not ready", Some(reason))
         }
-        Runtime::Failed(reason) => (StatusCode::SERVICE_UNAVAILABLE, "not ready", Some(&**reason)),
+        Runtime::Failed(reason) => {
+            let reason = if is_stranger { "the Python runtime cannot be used" } else { reason };
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready", Some(reason))
+        }
     };
     let reasons: Vec<&str> = reason.into_iter().collect();
-    json(status, &json!({ "status": words, "reasons": reasons, "upstreams": upstreams }))
+    let mut body = json!({ "status": words, "reasons": reasons });
+    if !is_stranger {
+        body["upstreams"] = upstreams(http.facade.host());
+    }
+    json(status, &body)
+}
+
+/// The state of each server by its name.
+fn upstreams(host: &Host) -> Value {
+    let health = host.upstreams().health().snapshot();
+    health
+        .iter()
+        .map(|server| (server.server.to_string(), Value::from(server.state.name())))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn json(status: StatusCode, body: &Value) -> Response {

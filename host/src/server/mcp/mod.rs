@@ -26,7 +26,6 @@ mod stdio;
 pub(in crate::server) mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use serde_json::value::RawValue;
@@ -214,10 +213,7 @@ impl Facade {
                 Ok(raw_of(&lifecycle::discovered(&capabilities, &words)))
             }
             "ping" => Ok(raw_of(&json!({}))),
-            "tools/list" => {
-                request.exchange.peer.has_listed.store(true, Ordering::Relaxed);
-                self.list_tools(&request).await
-            }
+            "tools/list" => self.list_tools(&request).await,
             "tools/call" | "resources/read" | "prompts/get" => {
                 let facade = self.clone();
                 let work = |request| async move { facade.work_on(request).await };

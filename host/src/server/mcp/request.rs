@@ -2,7 +2,7 @@
 //! wire it came, pipes or HTTP, makes no difference from here on.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use indexmap::IndexMap;
@@ -165,8 +165,6 @@ pub(in crate::server) struct Peer {
     next_question: AtomicU64,
     /// The requests that are worked on, by their ids.
     under_way: Mutex<HashMap<String, CancellationToken>>,
-    /// Whether it has asked for a list since it began: before that it cannot hold an old one.
-    pub(in crate::server) has_listed: AtomicBool,
     /// What it wants to hear of logs (`logging/setLevel`).
     log_level: Mutex<Option<String>>,
     /// What it was shown of the servers, and what it wants to hear of.
@@ -194,7 +192,6 @@ impl Peer {
             questions: Mutex::default(),
             next_question: AtomicU64::new(1),
             under_way: Mutex::default(),
-            has_listed: AtomicBool::new(false),
             log_level: Mutex::default(),
             watched: Watched::default(),
             gone: CancellationToken::new(),

@@ -38,7 +38,7 @@ impl Facade {
         }
         match arguments.get("session") {
             None | Some(Value::Null) => {}
-            Some(Value::String(name)) => script = script.session(name),
+            Some(Value::String(name)) => script = self.in_session(script, name, request),
             Some(_) => return Err("`session` has to be a name, as text".to_owned()),
         }
         if let Some(input) = arguments.get("input").filter(|input| !input.is_null()) {
@@ -68,6 +68,15 @@ impl Facade {
         let keep = |parts| self.keep(parts, &request.caller);
         let (bytes, links) = (self.settings().result_bytes, request.client.is_modern());
         Ok(report::of_run(&report, bytes, links, keep))
+    }
+
+    fn in_session(&self, script: Script, name: &str, request: &Request) -> Script {
+        let script = script.session(name);
+        let own = self.quotas().limits(request.caller.id.as_deref()).sessions;
+        match own.and_then(|own| usize::try_from(own).ok()) {
+            Some(own) => script.session_share(own),
+            None => script,
+        }
     }
 }
 

@@ -160,7 +160,7 @@ mod tests {
     fn items(count: usize, bytes: usize) -> Vec<Item> {
         let item = |n: usize| Item {
             key: format!("tool-{n}").into(),
-            raw: RawValue::from_string(format!("\"{n:0bytes$}\"")).unwrap().into(),
+            raw: RawValue::from_string(format!("\"{n}{}\"", "x".repeat(bytes))).unwrap().into(),
         };
         (0..count).map(item).collect()
     }
