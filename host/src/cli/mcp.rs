@@ -13,7 +13,9 @@ use super::setup::{self, Interrupts};
 pub(super) async fn mcp(cli: &Cli, args: &McpArgs) -> Result<Exit, Failure> {
     let config = setup::config(cli)?;
     let settings = config.server.clone();
-    let host = setup::server_host(cli, config)?;
+    // One client is one caller.
+    let sessions = settings.sessions.per_caller.min(settings.sessions.total);
+    let host = setup::server_host(cli, config, sessions)?;
     let facade = Facade::new(host.clone(), settings, args.profile.as_deref())?;
     let facade = if args.gateway { facade.as_gateway() } else { facade };
     let stop = CancellationToken::new();

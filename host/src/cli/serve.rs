@@ -24,7 +24,7 @@ pub(super) async fn serve(cli: &Cli, args: &ServeArgs) -> Result<Exit, Failure> 
     if let Some(listen) = args.listen {
         settings.listen = listen;
     }
-    let host = setup::server_host(cli, config)?;
+    let host = setup::server_host(cli, config, settings.sessions.total)?;
     let address = settings.listen;
     let facade = Facade::new(host.clone(), settings, args.profile.as_deref())?;
     let facade = if args.gateway { facade.as_gateway() } else { facade };

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::IsTerminal;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -86,8 +87,13 @@ pub(super) fn profile(
 /// A command has one run, and a pool of this size is made in no time.
 pub(super) const MAX_GUESTS: u32 = 4;
 
-/// Sandboxes of a process that serves one client.
-const MAX_SERVER_GUESTS: u32 = 64;
+/// The fewest and the most sandboxes of a process that serves. Each takes address space, and a little
+/// time at the start.
+const SERVER_GUESTS: RangeInclusive<u32> = 256..=10_000;
+
+/// Instances that a process keeps ready which serves: an agent's next script comes seldom sooner than
+/// the next one is made.
+const READY_TO_SERVE: usize = 4;
 
 /// A host that loads its runtimes when they are first used and keeps none ready: a command has one
 /// run at most.
@@ -96,9 +102,11 @@ pub(super) fn host(cli: &Cli, config: Config) -> Result<Host, Failure> {
 }
 
 /// A host for many runs, whose servers can ask its clients' users. Its runtimes, too, are loaded when
-/// they are first used.
-pub(super) fn server_host(cli: &Cli, config: Config) -> Result<Host, Failure> {
-    let builder = builder_of(cli, config, 2, MAX_SERVER_GUESTS)?;
+/// they are first used. There is room for so many sessions, and for as many runs beside them.
+pub(super) fn server_host(cli: &Cli, config: Config, sessions: usize) -> Result<Host, Failure> {
+    let (fewest, most) = SERVER_GUESTS.into_inner();
+    let guests = u32::try_from(sessions.saturating_mul(2)).unwrap_or(most).clamp(fewest, most);
+    let builder = builder_of(cli, config, READY_TO_SERVE, guests)?;
     Ok(builder.client_handler(Arc::new(ForClients)).build_lazily()?)
 }
 
