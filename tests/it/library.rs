@@ -217,3 +217,17 @@ fn many_runs_at_once_keep_apart() {
         assert_eq!((value(&report), report.stdout), (n.into(), format!("{n}\n")));
     }
 }
+
+#[test]
+fn a_host_that_is_full_says_what_makes_room() {
+    block_on(async {
+        let host = Host::builder().cache_folder(cache_folder()).ready_instances(0).max_guests(1);
+        let host = host.build().await.expect("a host");
+        let kept = || Script::python("x = 1").session("kept");
+        assert!(host.run(kept()).await.expect("has room").ok);
+        let full = host.run(Script::python("1")).await.expect_err("the session has the only place");
+        assert!(full.to_string().contains("reset a session, then try again"), "{full}");
+        assert!(host.run(kept()).await.expect("goes on").ok);
+        host.close().await;
+    });
+}

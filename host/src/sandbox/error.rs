@@ -30,6 +30,12 @@ pub enum SandboxError {
         #[source]
         source: wasmtime::Error,
     },
+    /// Every place for a guest is taken.
+    #[error(
+        "all sandboxes of this host are in use, by runs, or by sessions that are kept: wait until a run \
+         ends or reset a session, then try again"
+    )]
+    Full(#[source] wasmtime::Error),
     /// A cache file could not be read or written.
     #[error("cannot {action} {path} (the cache folder can be moved with TOOLCELL_CACHE_DIR)", path = .path.display())]
     Cache {

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
-use wasmtime::Store;
 use wasmtime::component::{Component, InstancePre};
+use wasmtime::{PoolConcurrencyLimitError, Store};
 
 use super::bindings::{ScriptRuntime, ScriptRuntimePre};
 use super::engine::{METERED, SandboxEngine};
@@ -87,7 +87,10 @@ impl Maker {
     }
 
     async fn make(&self) -> Result<Ready, SandboxError> {
-        let failed = |source| SandboxError::Instantiate { name: self.name.clone(), source };
+        let failed = |source: wasmtime::Error| match source.is::<PoolConcurrencyLimitError>() {
+            true => SandboxError::Full(source),
+            false => SandboxError::Instantiate { name: self.name.clone(), source },
+        };
         // A used guest holds a place in the pool.
         self.drop_used();
         let mut store = Store::new(&self.engine, GuestState::idle());
