@@ -137,7 +137,7 @@ def main():
         (scratch / "mcp.json").write_text(json.dumps(servers))
         (scratch / "toolcell.toml").write_text(
             'mcp_config = "mcp.json"\n'
-            f"[server.sessions]\nper_caller = {SESSIONS}\ntotal = {SESSIONS}\n"
+            f"[server.sessions]\nper_caller = {SESSIONS + 1}\ntotal = {SESSIONS + 1}\n"
         )
         toolcell = Server([given.toolcell, "mcp", "--config", str(scratch / "toolcell.toml")])
         raw = Server(echo)

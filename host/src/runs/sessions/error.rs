@@ -52,6 +52,14 @@ pub enum SessionError {
     Directories,
 }
 
+/// How many names an error lists: a model has to read it.
+const LISTED: usize = 20;
+
 fn listed(names: &[SessionName]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    let mut listed: Vec<String> =
+        names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
+    if names.len() > LISTED {
+        listed.push(format!("{} more", names.len() - LISTED));
+    }
+    listed.join(", ")
 }
