@@ -256,7 +256,8 @@ pub(super) fn refusal_to_server(id: &RawValue, refusal: &Refusal) -> Vec<u8> {
     write(&serde_json::json!({ "jsonrpc": "2.0", "id": id, "error": error }))
 }
 
-fn write(message: &impl Serialize) -> Vec<u8> {
+/// Writes a message of ours, in one line.
+pub(crate) fn write(message: &impl Serialize) -> Vec<u8> {
     let mut text =
         serde_json::to_vec(message).expect("our messages have text keys and finite numbers");
     // A caller's raw arguments may be spread over lines; on stdio a newline ends the message. Outside

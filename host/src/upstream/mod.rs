@@ -56,6 +56,7 @@ pub use error::{Cause, UpstreamError};
 pub use handshake::Era;
 pub use health::{Health, HealthMark, ServerHealth, ServerState, Transition};
 pub(crate) use health::{iso_time, one_line};
+pub(crate) use message::write as write_message;
 pub(crate) use param_headers::said_in_call;
 pub use pool::{Access, DuplicateUpstream, ResourceUpdates, Upstreams};
 pub(crate) use webhook::Webhook;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::tool::Json;
+use crate::upstream::write_message;
 
 /// The most messages in one batch (revision 2025-03-26 has batches).
 const MAX_BATCH: usize = 100;
@@ -213,7 +214,7 @@ pub(in crate::server) fn answer(id: &RawValue, outcome: &Result<Json, RpcError>)
                 id: &'a RawValue,
                 result: &'a RawValue,
             }
-            write(&Answer { jsonrpc: "2.0", id, result })
+            write_message(&Answer { jsonrpc: "2.0", id, result })
         }
         Err(error) => refusal(Some(id), error),
     }
@@ -227,7 +228,7 @@ pub(in crate::server) fn refusal(id: Option<&RawValue>, error: &RpcError) -> Vec
         id: Option<&'a RawValue>,
         error: &'a RpcError,
     }
-    write(&Refusal { jsonrpc: "2.0", id, error })
+    write_message(&Refusal { jsonrpc: "2.0", id, error })
 }
 
 /// Writes a notification.
@@ -238,7 +239,7 @@ pub(in crate::server) fn notification(method: &str, params: &impl Serialize) -> 
         method: &'a str,
         params: &'a P,
     }
-    write(&Notification { jsonrpc: "2.0", method, params })
+    write_message(&Notification { jsonrpc: "2.0", method, params })
 }
 
 /// Writes a question to the client.
@@ -251,19 +252,7 @@ pub(in crate::server) fn question(id: u64, method: &str, params: Option<&RawValu
         #[serde(skip_serializing_if = "Option::is_none")]
         params: Option<&'a RawValue>,
     }
-    write(&Question { jsonrpc: "2.0", id, method, params })
-}
-
-/// One line: what passes through us may be laid out over many, which pipes and events take for the
-/// end of a message. Inside of texts JSON has no line ends.
-fn write(message: &impl Serialize) -> Vec<u8> {
-    let mut line = serde_json::to_vec(message).expect("texts and JSON are written without fail");
-    for byte in &mut line {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
-    }
-    line
+    write_message(&Question { jsonrpc: "2.0", id, method, params })
 }
 
 #[cfg(test)]
