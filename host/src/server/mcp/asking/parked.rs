@@ -39,15 +39,7 @@ pub(super) struct Binding {
 impl Binding {
     pub(super) fn of(request: &Request, profile: Option<Arc<str>>) -> Self {
         let request_digest = digest(&request.method, &request.params);
-        Self { caller: who(&request.caller), profile, request: request_digest }
-    }
-}
-
-/// A caller with a name stays the same when its token is renewed.
-fn who(caller: &Caller) -> Caller {
-    match &caller.id {
-        Some(id) => Caller { id: Some(Arc::clone(id)), token: None },
-        None => caller.clone(),
+        Self { caller: request.caller.identity(), profile, request: request_digest }
     }
 }
 
