@@ -23,7 +23,7 @@ pub(super) fn clean_line(text: &str, max_chars: usize) -> String {
 
 /// Characters that show nothing, or that make what follows show elsewhere: zero-width and
 /// direction marks, and the tags that can hide whole sentences.
-pub(super) fn is_invisible(c: char) -> bool {
+fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
@@ -56,6 +56,15 @@ pub(super) fn docstring(text: &str, indent: usize) -> String {
 
 /// A Python string.
 pub(super) fn string(text: &str) -> String {
+    quoted(text, |c| match c {
+        '\t' => "\\t".to_owned(),
+        _ => format!("\\U{:08x}", u32::from(c)),
+    })
+}
+
+/// A text in double quotes, as Python and TypeScript both write it, but for how they `escape` what
+/// cannot be seen.
+pub(super) fn quoted(text: &str, escape: impl Fn(char) -> String) -> String {
     let mut made = String::with_capacity(text.len() + 2);
     made.push('"');
     for c in text.chars() {
@@ -63,9 +72,8 @@ pub(super) fn string(text: &str) -> String {
             '"' => made.push_str("\\\""),
             '\\' => made.push_str("\\\\"),
             '\n' => made.push_str("\\n"),
-            '\t' => made.push_str("\\t"),
             _ if c.is_control() || is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}') => {
-                made.push_str(&format!("\\U{:08x}", u32::from(c)));
+                made.push_str(&escape(c));
             }
             _ => made.push(c),
         }

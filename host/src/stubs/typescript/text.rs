@@ -1,6 +1,6 @@
 //! Strangers' texts as parts of TypeScript source.
 
-use crate::stubs::text::is_invisible;
+use crate::stubs::text::quoted;
 
 /// The words that cannot be names in a module of ECMAScript 2026, and those that TypeScript adds.
 const RESERVED: [&str; 48] = [
@@ -77,21 +77,7 @@ pub(super) fn key(name: &str) -> String {
 
 /// A string.
 pub(super) fn string(text: &str) -> String {
-    let mut made = String::with_capacity(text.len() + 2);
-    made.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => made.push_str("\\\""),
-            '\\' => made.push_str("\\\\"),
-            '\n' => made.push_str("\\n"),
-            _ if c.is_control() || is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}') => {
-                made.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
-            }
-            _ => made.push(c),
-        }
-    }
-    made.push('"');
-    made
+    quoted(text, |c| format!("\\u{{{:x}}}", u32::from(c)))
 }
 
 /// A documentation comment of cleaned text, with its line end; nothing for nothing.
