@@ -1,0 +1,1 @@
+//! Write tools for toolcell in Rust.
