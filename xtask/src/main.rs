@@ -8,14 +8,17 @@ mod conformance;
 mod demo;
 mod docs;
 mod fixtures;
+mod guests;
 mod process;
 mod test;
+mod wasm_toolchain;
 mod workspace;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use crate::wasm_toolchain::WasmToolchain;
 use crate::workspace::Workspace;
 
 const USAGE: &str = "\
@@ -34,6 +37,9 @@ usage: cargo xtask CHORE
   bench             measure toolcell beside pyeryx and native CPython, as ratios in one run
   fixtures          install the MCP servers of demo and test and the agent frameworks of test, and
                     print where the servers are
+  wasm-toolchain    make sure that something compiles for wasm32, and print the file with the
+                    variables for it: `. \"$(cargo xtask wasm-toolchain)\"`
+  guests            build the plugins that tests load, and print their folder
 ";
 
 fn main() -> ExitCode {
@@ -67,6 +73,15 @@ fn perform(chore: Option<&str>, rest: &[String]) -> Result<()> {
             let fixtures = fixtures::install(&workspace)?;
             clients::install(&workspace)?;
             println!("{}", fixtures.root.display());
+            Ok(())
+        }
+        Some("guests") => {
+            let toolchain = WasmToolchain::install(&workspace)?;
+            println!("{}", guests::build(&workspace, &toolchain)?.display());
+            Ok(())
+        }
+        Some("wasm-toolchain") => {
+            println!("{}", WasmToolchain::install(&workspace)?.env_file.display());
             Ok(())
         }
         Some("help" | "--help" | "-h") => {

@@ -7,13 +7,17 @@ use anyhow::{Context, Result};
 use crate::clients;
 use crate::conformance;
 use crate::fixtures;
+use crate::guests;
 use crate::process::{self, step};
+use crate::wasm_toolchain::WasmToolchain;
 use crate::workspace::Workspace;
 
 /// Installs what the tests need, builds, and runs them. `args` go to `cargo test`.
 pub(crate) fn test(workspace: &Workspace, args: &[String]) -> Result<()> {
     let fixtures = fixtures::install(workspace)?;
     clients::install(workspace)?;
+    let wasm = WasmToolchain::install(workspace)?;
+    let guests = guests::build(workspace, &wasm)?;
     step("building toolcell and its tests (the first time takes some minutes)", || {
         process::run(&mut workspace.build_tests())
     })?;
@@ -28,6 +32,8 @@ pub(crate) fn test(workspace: &Workspace, args: &[String]) -> Result<()> {
                 .args(["test", "--locked", "--workspace"])
                 .args(args)
                 .env("TOOLCELL_FIXTURES", &fixtures.root)
+                .env("TOOLCELL_WASM_ENV", &wasm.env_file)
+                .env("TOOLCELL_GUESTS", &guests)
                 .env("TOOLCELL_BIN", toolcell.get_program()),
         )
     })?;

@@ -16,6 +16,8 @@
 //! | the proof that no process is left | [`Marker`] |
 //! | a client of `toolcell mcp` that sees every byte | [`Talking::legacy`], [`Talking::modern`] |
 //! | an agent framework as a client of `toolcell` | [`clients::AUTOGEN`] and the others |
+//! | a plugin of `tests/guests/`, built | [`guests::guest`] |
+//! | cargo as a plugin's author runs it | [`guests::cargo`] |
 //! | to wait for a condition | [`wait_until`] |
 //!
 //! A server is a [`Server`]: a table of `toolcell.toml`, so that a test reads
@@ -34,6 +36,7 @@ pub mod cli;
 pub mod clients;
 pub mod faulty;
 pub mod fixtures;
+pub mod guests;
 pub mod http_fault;
 pub mod issuer;
 pub mod oauth;
