@@ -93,6 +93,12 @@ pub enum LimitKind {
     Argument,
     /// [`Limits::answer_bytes`], in bytes.
     Answer,
+    /// What a plugin may keep for one session, in bytes.
+    State,
+    /// Under how many keys it may keep it.
+    StateKeys,
+    /// How many plugins may wait for one another, each called by the one before.
+    Depth,
 }
 
 impl LimitKind {
@@ -108,6 +114,9 @@ impl LimitKind {
             Self::ToolCalls => "tool_calls",
             Self::Argument => "argument",
             Self::Answer => "answer",
+            Self::State => "state",
+            Self::StateKeys => "state_keys",
+            Self::Depth => "depth",
         }
     }
 
@@ -115,9 +124,14 @@ impl LimitKind {
     pub fn unit(self) -> &'static str {
         match self {
             Self::ComputeTime | Self::Deadline => " ms",
-            Self::Memory | Self::Stack | Self::Output | Self::Argument | Self::Answer => " bytes",
+            Self::Memory
+            | Self::Stack
+            | Self::Output
+            | Self::Argument
+            | Self::Answer
+            | Self::State => " bytes",
             Self::Recursion => " frames",
-            Self::Fuel | Self::ToolCalls => "",
+            Self::Fuel | Self::ToolCalls | Self::StateKeys | Self::Depth => "",
         }
     }
 }

@@ -36,6 +36,10 @@ pub(super) fn for_limit(kind: LimitKind) -> &'static str {
             "ask the tool for less at once, with a filter or a page size; the operator can raise \
              `answer`"
         }
+        LimitKind::State | LimitKind::StateKeys => {
+            "keep less, delete what is no longer needed, or have the operator raise it"
+        }
+        LimitKind::Depth => "plugins call one another in a circle, or too deeply; call fewer in a row",
     }
 }
 

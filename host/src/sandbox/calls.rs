@@ -8,7 +8,7 @@ use crate::ids::CallId;
 use crate::limits::{LimitKind, LimitReached};
 use crate::offers::{Prompt, Resource, ResourceTemplate};
 use crate::pauses::Pauses;
-use crate::tool::{CallAnswer, CallError, CallMethod, ToolDescription};
+use crate::tool::{CallAnswer, CallError, CallMethod, Json, ToolDescription};
 
 /// What a guest asks for.
 #[derive(Clone, Debug)]
@@ -86,11 +86,109 @@ pub trait RunCalls: Send + 'static {
     /// How many calls were started.
     fn count(&self) -> u64;
 
+    /// A value that the plugin keeps for its caller's session.
+    fn state_get(&mut self, _key: &str) -> Option<Json> {
+        None
+    }
+
+    /// Keeps a value, in place of an earlier one. The key has at most [`MAX_STATE_KEY_BYTES`].
+    ///
+    /// # Errors
+    /// There is no room for it.
+    fn state_set(&mut self, _key: &str, value: Json) -> Result<(), Exhausted> {
+        Err(Exhausted {
+            reached: LimitReached {
+                kind: LimitKind::State,
+                limit: 0,
+                used: value.get().len() as u64,
+            },
+            message: "this run keeps no state: only plugins do".to_owned(),
+        })
+    }
+
+    /// Forgets a value; tells whether there was one.
+    fn state_delete(&mut self, _key: &str) -> bool {
+        false
+    }
+
+    /// All keys, sorted.
+    fn state_keys(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Which questions somebody behind the caller would answer.
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
+
+    /// Asks the person with a form. The schema is JSON, and no more is known of it.
+    /// Cancel-safe: dropping the future takes the question back.
+    async fn elicit(&mut self, _message: String, _schema: Json) -> Result<Elicited, CallError> {
+        Err(nobody_answers("elicitation"))
+    }
+
+    /// Asks the model, with the params of `sampling/createMessage`, which are JSON and no more.
+    /// Cancel-safe as [`RunCalls::elicit`].
+    async fn sample(&mut self, _params: Json) -> Result<Json, CallError> {
+        Err(nobody_answers("sampling"))
+    }
+
+    /// Whether calls of this run use its fuel while it waits for them, as calls of plugins do. Where
+    /// they do, what the guest has left is lent before every wait and reclaimed after it.
+    fn lends_fuel(&self) -> bool {
+        false
+    }
+
+    /// The guest begins to wait and has so much left. All of it is at the disposal of its calls.
+    fn lend(&mut self, _fuel_left: u64) {}
+
+    /// The guest goes on: what is left for it. What calls hold that are still under way is not; with
+    /// nothing left the guest is stopped at its limit.
+    fn reclaim(&mut self) -> u64 {
+        0
+    }
+
     /// When a person is asked something on behalf of a call: the run's deadline stands still then.
     /// Whoever asks bounds how long an answer may take.
     fn pauses(&self) -> Pauses {
         Pauses::default()
     }
+}
+
+/// As much of a key as can name a value that a plugin keeps.
+pub const MAX_STATE_KEY_BYTES: usize = 256;
+
+/// Which questions somebody would answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// Forms, by a person.
+    pub elicitation: bool,
+    /// Prompts, by a model.
+    pub sampling: bool,
+}
+
+/// What a person did with a form.
+#[derive(Clone, Debug)]
+pub enum Elicited {
+    /// Sent it: a JSON object that fits the form's schema.
+    Accepted(Json),
+    /// Would not.
+    Declined,
+    /// Put it away.
+    Cancelled,
+}
+
+/// A limit of the run that something would have exceeded: it was not done.
+#[derive(Clone, Debug)]
+pub struct Exhausted {
+    /// Which one, with the numbers.
+    pub reached: LimitReached,
+    /// What to do about it.
+    pub message: String,
+}
+
+fn nobody_answers(what: &str) -> CallError {
+    CallError::Unavailable(format!("nobody behind this run answers questions ({what})"))
 }
 
 fn nothing_of(server: &str) -> CallError {

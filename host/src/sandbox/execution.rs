@@ -18,7 +18,7 @@ use super::error::{Exception, Failure, Outcome, SandboxError};
 use super::meter::{Meter, Metered};
 use super::ready::{Maker, Ready};
 use super::runtimes::{CachedRuntime, Runtimes};
-use super::state::{GuestState, MAX_HANDLES, Surroundings, fuel_used_by};
+use super::state::{GuestState, MAX_HANDLES, Surroundings, all_fuel_used, own_fuel_used};
 use crate::events::Stream;
 use crate::language::Language;
 use crate::limits::{LimitKind, LimitReached, Limits, Usage};
@@ -270,7 +270,7 @@ impl Run {
         let limits = surroundings.limits.clone();
         let language = program.language;
         let failed = |source| SandboxError::Instantiate { name: language.to_string(), source };
-        let fuel_before = fuel_used_by(&store.as_context());
+        let fuel_before = own_fuel_used(&store.as_context());
         let time = store.data().clock.handed_over(fuel_before);
         if METERED {
             store.set_fuel(limits.fuel).map_err(failed)?;
@@ -316,7 +316,7 @@ impl Run {
         };
         // A guest that was stopped in the middle of its work cannot be entered again.
         let usable = matches!(end, End::Returned(Ok(_)));
-        let fuel = fuel_used_by(&store.as_context());
+        let fuel = all_fuel_used(&store.as_context());
         let wall = started.elapsed();
         let state = store.data();
         let outcome = outcome(end, &limits, state, Times { fuel, computed, wall });

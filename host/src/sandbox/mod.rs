@@ -21,7 +21,9 @@ mod runtimes;
 mod state;
 
 pub use cache::Cache;
-pub use calls::{CallRequest, RunCalls};
+pub use calls::{
+    Abilities, CallRequest, Elicited, Exhausted, MAX_STATE_KEY_BYTES, RunCalls,
+};
 pub use error::{Exception, Failure, Outcome, SandboxError};
 pub use execution::{Execution, KeptGuest, Program, Sandbox};
 pub use runtimes::{CachedRuntime, Progress};

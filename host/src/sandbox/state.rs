@@ -14,11 +14,12 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use super::calls::{NoCalls, RunCalls};
 use super::clock::RunClock;
 use super::console::Console;
+use super::engine::METERED;
 use super::error::SandboxError;
 use super::imports::stdio::WasiOutput;
 use super::limiter::MemoryLimiter;
 use crate::events::{RunEvent, Stream};
-use crate::limits::Limits;
+use crate::limits::{LimitKind, LimitReached, Limits};
 
 /// Files, directories, streams and waits that one guest may hold at once. An open file is one of
 /// the host's own descriptors, which all runs share, and takes up to three of these.
@@ -47,6 +48,10 @@ pub(super) struct GuestState {
     pub(super) clock: Arc<RunClock>,
     /// The fuel that the run started with; what is missing of it was used.
     pub(super) fuel: u64,
+    /// What of it the guest had when its last wait began.
+    lent_fuel: u64,
+    /// What of it was used, or is held, by calls and not by the guest.
+    fuel_elsewhere: u64,
     /// The longest arguments that are worth copying out of the guest.
     pub(super) argument_bytes: u64,
 }
@@ -78,6 +83,8 @@ impl GuestState {
             console: Arc::new(std::sync::Mutex::new(Console::new(0, None))),
             clock: Arc::new(RunClock::start(true, Duration::ZERO)),
             fuel: 0,
+            lent_fuel: 0,
+            fuel_elsewhere: 0,
             argument_bytes: 0,
         }
     }
@@ -113,6 +120,7 @@ impl GuestState {
         self.calls = run.calls;
         self.clock = Arc::new(RunClock::start(run.repeatable, time));
         self.fuel = run.limits.fuel;
+        self.fuel_elsewhere = 0;
         self.argument_bytes = run.limits.argument_bytes;
         Ok(())
     }
@@ -146,17 +154,53 @@ impl WasiView for GuestState {
     }
 }
 
-/// The fuel that the run has used so far. Exact inside a host call: compiled code writes its
-/// counter back before it leaves.
+/// The guest begins to wait: what it has left is at the disposal of its calls until [`reclaim`].
+pub(super) fn lend(store: &mut StoreContextMut<'_, GuestState>) {
+    if store.data().calls.lends_fuel() {
+        let left = store.get_fuel().unwrap_or(0);
+        let state = store.data_mut();
+        state.lent_fuel = left;
+        state.calls.lend(left);
+    }
+}
+
+/// The guest goes on with what its calls left.
+///
+/// # Errors
+/// They left nothing.
+pub(super) fn reclaim(store: &mut StoreContextMut<'_, GuestState>) -> wasmtime::Result<()> {
+    if !METERED || !store.data().calls.lends_fuel() {
+        return Ok(());
+    }
+    let state = store.data_mut();
+    // Together they never have more than before.
+    let all = state.lent_fuel.saturating_add(state.fuel_elsewhere);
+    let left = state.calls.reclaim().min(all);
+    state.fuel_elsewhere = all - left;
+    let limit = state.fuel;
+    store.set_fuel(left)?;
+    if left == 0 {
+        return Err(LimitReached { kind: LimitKind::Fuel, limit, used: limit }.into());
+    }
+    Ok(())
+}
+
+/// The fuel that the guest itself has used so far: what its calls used has no part in its clock.
+/// Exact inside a host call: compiled code writes its counter back before it leaves.
 pub(super) fn fuel_used(store: &StoreContextMut<'_, GuestState>) -> u64 {
-    used(store.get_fuel().unwrap_or(0), store.data().fuel)
+    own(store.get_fuel().unwrap_or(0), store.data())
 }
 
 /// As [`fuel_used`], from outside the guest.
-pub(super) fn fuel_used_by(store: &StoreContext<'_, GuestState>) -> u64 {
-    used(store.get_fuel().unwrap_or(0), store.data().fuel)
+pub(super) fn own_fuel_used(store: &StoreContext<'_, GuestState>) -> u64 {
+    own(store.get_fuel().unwrap_or(0), store.data())
 }
 
-fn used(left: u64, at_start: u64) -> u64 {
-    at_start.saturating_sub(left)
+/// What of the run's fuel is gone, by the guest or by its calls.
+pub(super) fn all_fuel_used(store: &StoreContext<'_, GuestState>) -> u64 {
+    store.data().fuel.saturating_sub(store.get_fuel().unwrap_or(0))
+}
+
+fn own(left: u64, state: &GuestState) -> u64 {
+    state.fuel.saturating_sub(left).saturating_sub(state.fuel_elsewhere)
 }

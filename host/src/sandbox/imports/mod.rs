@@ -1,11 +1,13 @@
 //! What a guest can call, one file per interface: convert, hand on, convert back. Nothing here
 //! decides; a refusal comes from the broker.
 
+mod asks;
 mod clocks;
 mod console;
 mod events;
 mod prompts;
 mod resources;
+mod state;
 pub(super) mod stdio;
 mod tools;
 
@@ -28,5 +30,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     tools::add_to_linker(linker)?;
     resources::add_to_linker(linker)?;
     prompts::add_to_linker(linker)?;
-    events::add_to_linker(linker)
+    events::add_to_linker(linker)?;
+    state::add_to_linker(linker)?;
+    asks::add_to_linker(linker)
 }

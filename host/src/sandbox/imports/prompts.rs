@@ -7,7 +7,7 @@ use super::tools::{completed, lower, name, request};
 use crate::offers::Prompt;
 use crate::sandbox::bindings::toolcell::guest::prompts as wit;
 use crate::sandbox::bindings::toolcell::guest::tools::CallError;
-use crate::sandbox::state::GuestState;
+use crate::sandbox::state::{GuestState, lend};
 use crate::tool::CallMethod;
 
 const INTERFACE: &str = "toolcell:guest/prompts@0.1.0";
@@ -21,8 +21,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     prompts.func_wrap_async("listed", |mut store: Store<'_>, (server,): (WasmStr,)| {
         Box::new(async move {
             let server = name(&server.to_str(&store)?);
+            lend(&mut store);
             let listed = store.data_mut().calls.prompts(&server).await;
-            completed(&store);
+            completed(&mut store)?;
             let listed = listed.map(|all| all.into_iter().map(prompt).collect::<Vec<_>>());
             Ok((listed.map_err(CallError::from),))
         })
@@ -32,8 +33,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
         |mut store: Store<'_>, (name, arguments): (WasmStr, WasmStr)| {
             Box::new(async move {
                 let request = request(&store, CallMethod::Prompt, &name, &arguments)?;
+                lend(&mut store);
                 let answer = store.data_mut().calls.call(request).await;
-                completed(&store);
+                completed(&mut store)?;
                 Ok((lower(answer),))
             })
         },

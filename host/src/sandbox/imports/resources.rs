@@ -7,7 +7,7 @@ use super::tools::{completed, lower, name, request};
 use crate::offers::{Resource, ResourceTemplate};
 use crate::sandbox::bindings::toolcell::guest::resources as wit;
 use crate::sandbox::bindings::toolcell::guest::tools::CallError;
-use crate::sandbox::state::GuestState;
+use crate::sandbox::state::{GuestState, lend};
 use crate::tool::CallMethod;
 
 const INTERFACE: &str = "toolcell:guest/resources@0.1.0";
@@ -22,8 +22,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     resources.func_wrap_async("listed", |mut store: Store<'_>, (server,): (WasmStr,)| {
         Box::new(async move {
             let server = name(&server.to_str(&store)?);
+            lend(&mut store);
             let listed = store.data_mut().calls.resources(&server).await;
-            completed(&store);
+            completed(&mut store)?;
             let listed = listed.map(|all| all.into_iter().map(resource).collect::<Vec<_>>());
             Ok((listed.map_err(CallError::from),))
         })
@@ -31,8 +32,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     resources.func_wrap_async("templates", |mut store: Store<'_>, (server,): (WasmStr,)| {
         Box::new(async move {
             let server = name(&server.to_str(&store)?);
+            lend(&mut store);
             let listed = store.data_mut().calls.templates(&server).await;
-            completed(&store);
+            completed(&mut store)?;
             let listed = listed.map(|all| all.into_iter().map(template).collect::<Vec<_>>());
             Ok((listed.map_err(CallError::from),))
         })
@@ -42,8 +44,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
         |mut store: Store<'_>, (server, uri): (WasmStr, WasmStr)| {
             Box::new(async move {
                 let request = request(&store, CallMethod::Resource, &server, &uri)?;
+                lend(&mut store);
                 let answer = store.data_mut().calls.call(request).await;
-                completed(&store);
+                completed(&mut store)?;
                 Ok((lower(answer),))
             })
         },

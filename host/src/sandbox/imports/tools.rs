@@ -9,9 +9,9 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmStr};
 
 use crate::ids::CallId;
-use crate::sandbox::CallRequest;
+use crate::sandbox::{CallRequest, Exhausted};
 use crate::sandbox::bindings::toolcell::guest::tools as wit;
-use crate::sandbox::state::{GuestState, fuel_used};
+use crate::sandbox::state::{GuestState, fuel_used, lend, reclaim};
 use crate::tool::{CallAnswer, CallError, CallMethod, ContentBlock, ToolDescription, ToolOutput};
 
 const INTERFACE: &str = "toolcell:guest/tools@0.1.0";
@@ -27,16 +27,18 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     tools.func_wrap_async("names", |mut store: Store<'_>, (server,): (WasmStr,)| {
         Box::new(async move {
             let server = name(&server.to_str(&store)?);
+            lend(&mut store);
             let names = store.data_mut().calls.names(&server).await;
-            completed(&store);
+            completed(&mut store)?;
             Ok((names.map_err(wit::CallError::from),))
         })
     })?;
     tools.func_wrap_async("describe", |mut store: Store<'_>, (tool,): (WasmStr,)| {
         Box::new(async move {
             let tool = name(&tool.to_str(&store)?);
+            lend(&mut store);
             let tool = store.data_mut().calls.describe(&tool).await;
-            completed(&store);
+            completed(&mut store)?;
             Ok((tool.map(wit::Tool::from).map_err(wit::CallError::from),))
         })
     })?;
@@ -45,8 +47,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
         |mut store: Store<'_>, (name, arguments): (WasmStr, WasmStr)| {
             Box::new(async move {
                 let request = request(&store, CallMethod::Tool, &name, &arguments)?;
+                lend(&mut store);
                 let answer = store.data_mut().calls.call(request).await;
-                completed(&store);
+                completed(&mut store)?;
                 Ok((lower(answer),))
             })
         },
@@ -58,12 +61,14 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     tools.func_wrap_async("wait", |mut store: Store<'_>, (timeout,): (Option<u64>,)| {
         Box::new(async move {
             let timeout = timeout.map(Duration::from_nanos);
+            lend(&mut store);
             let completions = store.data_mut().calls.wait(timeout).await;
             match timeout {
                 Some(timeout) if completions.is_empty() => {
+                    reclaim(&mut store)?;
                     store.data().clock.elapsed_wait(timeout, fuel_used(&store));
                 }
-                _ => completed(&store),
+                _ => completed(&mut store)?,
             }
             Ok((completions.into_iter().map(completion).collect::<Vec<_>>(),))
         })
@@ -98,8 +103,14 @@ pub(super) fn name(text: &str) -> String {
     text.chars().take(MAX_NAME_CHARACTERS).collect()
 }
 
-pub(super) fn completed(store: &Store<'_>) {
+/// What comes after every wait that [`lend`] began.
+///
+/// # Errors
+/// The calls that were waited for left no fuel.
+pub(super) fn completed(store: &mut Store<'_>) -> wasmtime::Result<()> {
+    reclaim(store)?;
     store.data().clock.completed_wait(fuel_used(store));
+    Ok(())
 }
 
 fn completion((id, answer): (CallId, CallAnswer)) -> wit::Completion {
@@ -108,6 +119,15 @@ fn completion((id, answer): (CallId, CallAnswer)) -> wit::Completion {
 
 pub(super) fn lower(answer: CallAnswer) -> Result<wit::Output, wit::CallError> {
     answer.map(wit::Output::from).map_err(wit::CallError::from)
+}
+
+pub(super) fn exhausted(Exhausted { reached, message }: Exhausted) -> wit::Exhausted {
+    wit::Exhausted {
+        limit_name: reached.kind.name().to_owned(),
+        limit: reached.limit,
+        used: reached.used,
+        message,
+    }
 }
 
 impl From<ToolDescription> for wit::Tool {
@@ -170,12 +190,9 @@ impl From<CallError> for wit::CallError {
                 message,
                 data: data.map(|json| Box::<str>::from(json).into_string()),
             }),
-            CallError::Exhausted { reached, message } => Self::Exhausted(wit::Exhausted {
-                limit_name: reached.kind.name().to_owned(),
-                limit: reached.limit,
-                used: reached.used,
-                message,
-            }),
+            CallError::Exhausted { reached, message } => {
+                Self::Exhausted(exhausted(Exhausted { reached, message }))
+            }
             CallError::Cancelled => Self::Cancelled,
             CallError::Interrupted(message) => Self::Interrupted(message),
         }
