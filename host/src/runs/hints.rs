@@ -39,7 +39,9 @@ pub(super) fn for_limit(kind: LimitKind) -> &'static str {
         LimitKind::State | LimitKind::StateKeys => {
             "keep less, delete what is no longer needed, or have the operator raise it"
         }
-        LimitKind::Depth => "plugins call one another in a circle, or too deeply; call fewer in a row",
+        LimitKind::Depth => {
+            "plugins call one another in a circle, or too deeply; call fewer in a row"
+        }
     }
 }
 

@@ -16,15 +16,18 @@ mod execution;
 mod imports;
 mod limiter;
 mod meter;
+mod plugins;
 mod ready;
 mod runtimes;
 mod state;
 
 pub use cache::Cache;
-pub use calls::{
-    Abilities, CallRequest, Elicited, Exhausted, MAX_STATE_KEY_BYTES, RunCalls,
-};
+pub use calls::{Abilities, CallRequest, Elicited, Exhausted, MAX_STATE_KEY_BYTES, RunCalls};
 pub use error::{Exception, Failure, Outcome, SandboxError};
 pub use execution::{Execution, KeptGuest, Program, Sandbox};
+pub use plugins::{
+    Inspection, KeptPlugin, LoadedPlugin, PluginError, PluginExecution, PluginKind, PluginOutcome,
+    PluginTool,
+};
 pub use runtimes::{CachedRuntime, Progress};
 pub use state::{GuestDirectory, Surroundings};

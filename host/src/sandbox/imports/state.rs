@@ -54,7 +54,9 @@ fn set(
         }));
     }
     let json = Json::from(serde_json::value::RawValue::from_string(value.into_owned()).map_err(
-        |error| wasmtime::format_err!("the value that is to be kept as `{key}` is not JSON: {error}"),
+        |error| {
+            wasmtime::format_err!("the value that is to be kept as `{key}` is not JSON: {error}")
+        },
     )?);
     Ok(store.data_mut().calls.state_set(&key, json))
 }

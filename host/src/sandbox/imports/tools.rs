@@ -9,9 +9,9 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmStr};
 
 use crate::ids::CallId;
-use crate::sandbox::{CallRequest, Exhausted};
 use crate::sandbox::bindings::toolcell::guest::tools as wit;
 use crate::sandbox::state::{GuestState, fuel_used, lend, reclaim};
+use crate::sandbox::{CallRequest, Exhausted};
 use crate::tool::{CallAnswer, CallError, CallMethod, ContentBlock, ToolDescription, ToolOutput};
 
 const INTERFACE: &str = "toolcell:guest/tools@0.1.0";
