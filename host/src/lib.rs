@@ -13,6 +13,7 @@
 //! - [`journal`]: the record of what left a run and what came back.
 //! - [`upstream`]: the MCP servers that we call; connections, processes, credentials.
 //! - [`monitor`]: watches the servers, and tells people when one goes down or comes back.
+//! - [`plugins`]: installed components whose exports are tools.
 //! - [`config`]: `toolcell.toml` and its kin. [`stubs`]: typed signatures for people and models.
 //! - [`tool`], [`offers`], [`events`], [`limits`], [`pauses`], [`language`], [`ids`]: the values that all of
 //!   them share.
@@ -29,6 +30,7 @@ pub mod limits;
 pub mod monitor;
 pub mod offers;
 pub mod pauses;
+pub mod plugins;
 pub mod runs;
 pub mod sandbox;
 pub mod server;

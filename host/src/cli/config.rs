@@ -108,7 +108,7 @@ fn as_toml(shown: &Value) -> String {
     if let Some(monitor) = members.get("monitor").and_then(Value::as_object) {
         table(&mut text, "monitor", monitor);
     }
-    for tables in ["servers", "profiles"] {
+    for tables in ["servers", "plugins", "profiles"] {
         for (name, members) in members.get(tables).and_then(Value::as_object).into_iter().flatten()
         {
             let path = format!("{tables}.{}", bare(name));

@@ -11,6 +11,7 @@ use super::findings::{Findings, suggestion};
 use super::json::{self, Imported};
 use super::monitor::{self, MonitorSettings};
 use super::node::{Misfit, MisfitKind};
+use super::plugins::{self, FoundPlugins};
 use super::profiles::{self, Profiles, ServerNames};
 use super::providers::{FileState, Providers};
 use super::resolved::{Config, ProfileName, ServerSource};
@@ -19,6 +20,7 @@ use super::serving;
 use super::surroundings::{Origin, Surroundings};
 use super::written::{Template, WrittenConfig, WrittenHints, WrittenServer};
 use crate::ids::ToolName;
+use crate::plugins::settings::PluginsSettings;
 use crate::server::settings::ServerSettings;
 use crate::stubs::identifiers::identifier;
 use crate::upstream::settings::UpstreamSettings;
@@ -104,6 +106,7 @@ struct Loading<'a> {
     skipped: Vec<String>,
     monitor: MonitorSettings,
     server: ServerSettings,
+    plugins: Option<FoundPlugins>,
     sources: Vec<PathBuf>,
     problems: Vec<Problem>,
     notices: Vec<Notice>,
@@ -119,6 +122,7 @@ impl<'a> Loading<'a> {
             skipped: Vec::new(),
             monitor: MonitorSettings::default(),
             server: ServerSettings::default(),
+            plugins: None,
             sources: Vec::new(),
             problems: Vec::new(),
             notices: Vec::new(),
@@ -188,6 +192,7 @@ impl<'a> Loading<'a> {
         let more_path = KeyPath::of(["include_mcp_servers"]);
         let more = written.include_mcp_servers.iter().enumerate();
         let more = more.map(|(nth, file)| (more_path.index(nth), file));
+        self.plugins = Some(plugins::find(&written, &surroundings, &mut findings));
         for (path, file) in included.chain(more) {
             self.include(file, &path, &surroundings, &mut findings);
         }
@@ -250,15 +255,28 @@ impl<'a> Loading<'a> {
         findings: Option<Findings<'_>>,
     ) -> Result<Config, ConfigError> {
         let mut findings = findings.unwrap_or_else(|| Findings::new(Path::new(""), |_| None));
+        let found = self.plugins.take();
         let servers = ServerNames {
             configured: self.servers.iter().map(|server| server.settings.name.as_str()).collect(),
             skipped: self.skipped.iter().map(String::as_str).collect(),
+            plugins: found.as_ref().map(|found| found.names(written)).unwrap_or_default(),
         };
         let (profiles, default_profile): Profiles =
             profiles::resolve(written, &servers, &mut findings);
         for server in &self.servers {
             check_fallbacks(&server.source, &servers, &mut findings);
         }
+        let plugins = match &found {
+            None => PluginsSettings::default(),
+            Some(found) => {
+                let configured: Vec<(&str, &Place)> = self
+                    .servers
+                    .iter()
+                    .map(|server| (server.settings.name.as_str(), &server.source.place))
+                    .collect();
+                plugins::resolve(written, found, &servers, &configured, &mut findings)
+            }
+        };
         self.compare_names();
         findings
             .problems
@@ -274,6 +292,7 @@ impl<'a> Loading<'a> {
             profiles,
             default_profile,
             monitor: self.monitor,
+            plugins,
             server: self.server,
             sources: self.sources,
             notices: findings.notices,
@@ -320,7 +339,7 @@ fn check_fallbacks(source: &ServerSource, servers: &ServerNames<'_>, findings: &
     let of_server = hints.iter().map(|hints| (path.key("hints"), hints));
     for (path, WrittenHints { fallback, .. }) in of_server.chain(of_tools) {
         let Some(tool) = fallback.as_deref().and_then(ToolName::parse) else { continue };
-        let names = servers.configured.iter().chain(&servers.skipped).copied();
+        let names = servers.names();
         let server = tool.upstream.as_str();
         if !names.clone().any(|name| name == server) {
             let cause = format!("no server is called `{server}`");

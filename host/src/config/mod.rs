@@ -12,7 +12,7 @@
 //! changes.
 //!
 //! - `written` is the file as people write it, `json` reads the files of other programs into it.
-//! - `servers`, `tuning`, `profiles`, `limits`, `monitor` and `serving` make `resolved` settings of that,
+//! - `servers`, `tuning`, `profiles`, `plugins`, `limits`, `monitor` and `serving` make `resolved` settings of that,
 //!   and tell `findings`; `surroundings`, `template` and `providers` give values to `${…}`.
 //! - `adopt` writes the servers of other programs' files as tables of ours, once.
 //! - `show`, `schema` and `reference` tell people what is in force and what can be written.
@@ -28,6 +28,7 @@ mod load;
 mod monitor;
 mod node;
 mod overrides;
+mod plugins;
 mod profiles;
 mod providers;
 mod reference;

@@ -21,6 +21,15 @@ pub(super) struct ServerNames<'a> {
     pub(super) configured: Vec<&'a str>,
     /// Servers that a file names and that were left out, each with a notice of its own.
     pub(super) skipped: Vec<&'a str>,
+    /// Plugins, installed or with a section.
+    pub(super) plugins: Vec<&'a str>,
+}
+
+impl<'a> ServerNames<'a> {
+    /// All of them.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> + Clone {
+        self.configured.iter().chain(&self.skipped).chain(&self.plugins).copied()
+    }
 }
 
 /// The profiles, and the name of the one for runs that name none.
@@ -149,7 +158,7 @@ fn is_module(name: &str) -> bool {
     })
 }
 
-fn patterns(
+pub(super) fn patterns(
     written: &[String],
     path: &KeyPath,
     servers: &ServerNames<'_>,
@@ -168,7 +177,7 @@ fn patterns(
     patterns
 }
 
-fn resources(
+pub(super) fn resources(
     written: &[String],
     path: &KeyPath,
     servers: &ServerNames<'_>,
@@ -207,7 +216,7 @@ fn check_server(
     servers: &ServerNames<'_>,
     findings: &mut Findings<'_>,
 ) {
-    let names = servers.configured.iter().chain(&servers.skipped).copied();
+    let names = servers.names();
     if !matches_one(glob, names.clone()) {
         let cause = format!("no server is called `{}`", glob.server());
         findings.problem_with(path, cause, suggestion(glob.server(), names));

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -73,13 +73,22 @@ impl Providers {
     pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let bytes = read(path);
         let content = bytes.as_deref().ok().map(blake3::hash);
-        let state = FileState { path: path.to_owned(), content };
+        self.take_note(FileState { path: path.to_owned(), is_folder: false, content });
+        bytes
+    }
+
+    /// Takes note of a folder of plugins.
+    pub(super) fn folder(&self, path: &Path) {
+        let content = listing(path).ok();
+        self.take_note(FileState { path: path.to_owned(), is_folder: true, content });
+    }
+
+    fn take_note(&self, state: FileState) {
         let mut files = self.files.borrow_mut();
-        match files.iter_mut().find(|known| known.path == path) {
+        match files.iter_mut().find(|known| known.path == state.path) {
             Some(known) => *known = state,
             None => files.push(state),
         }
-        bytes
     }
 
     /// The files that were looked at.
@@ -102,19 +111,43 @@ impl Providers {
     }
 }
 
-/// A file, and what was in it; nothing if it could not be read.
+/// A file, and what was in it; nothing if it could not be read. Or a folder of plugins, and what is
+/// told of them without reading them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileState {
-    pub(super) path: PathBuf,
+    path: PathBuf,
+    is_folder: bool,
     content: Option<blake3::Hash>,
 }
 
 impl FileState {
-    /// The file as it is now.
-    pub(super) fn read(path: PathBuf) -> Self {
-        let content = read(&path).ok().as_deref().map(blake3::hash);
-        Self { path, content }
+    /// The same file as it is now.
+    pub(super) fn again(&self) -> Self {
+        let Self { path, is_folder, content: _ } = self;
+        let content = if *is_folder {
+            listing(path).ok()
+        } else {
+            read(path).ok().as_deref().map(blake3::hash)
+        };
+        Self { path: path.clone(), is_folder: *is_folder, content }
     }
+}
+
+/// What a folder says of its components and manifests: names, sizes, times.
+fn listing(folder: &Path) -> io::Result<blake3::Hash> {
+    let mut lines = Vec::new();
+    for entry in fs::read_dir(folder)?.filter_map(Result::ok) {
+        let path = entry.path();
+        let of_plugin = path.extension().is_some_and(|kind| kind == "wasm" || kind == "toml");
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        // A link's target counts, not the link.
+        if let Some(metadata) = fs::metadata(&path).ok().filter(|_| of_plugin && !hidden) {
+            let (size, time) = (metadata.len(), metadata.modified().ok());
+            lines.push(format!("{:?} {size} {time:?}", entry.file_name()));
+        }
+    }
+    lines.sort();
+    Ok(blake3::hash(lines.join("\n").as_bytes()))
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

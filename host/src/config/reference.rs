@@ -47,8 +47,8 @@ Durations are numbers with a unit: `250ms`, `5s`, `1m30s`, `2h`, `7d`. Sizes are
 const CONCLUSION: &str = "\
 ## Reload
 
-A long-running toolcell looks at its files every two seconds, those of `${file:…}` and `env_file`
-included, and reads them anew when their content changed; SIGHUP asks for it at once, and runs every
+A long-running toolcell looks at its files every two seconds, those of `${file:…}` and `env_file`, the
+installed plugins and `toolcell.lock` included, and reads them anew when their content changed; SIGHUP asks for it at once, and runs every
 `${command:…}` again. A file with problems changes nothing: the problems are logged, and what was in
 force stays so. Servers whose settings are the same keep their connections. Runs that have begun keep
 the servers and rights that they began with.
@@ -74,7 +74,7 @@ never read: it is part of other people's repositories, and it names programs to 
 
 /// The tables in the order of the page: the name in the schema, the heading, and how its keys are
 /// written in the example.
-const TABLES: [(&str, &str); 17] = [
+const TABLES: [(&str, &str); 18] = [
     ("", "Top of the file"),
     ("Server", "`[servers.NAME]`"),
     ("Auth", "`[servers.NAME.auth]`"),
@@ -82,10 +82,11 @@ const TABLES: [(&str, &str); 17] = [
     ("Breaker", "`[servers.NAME.breaker]`"),
     ("Hints", "`[servers.NAME.hints]`"),
     ("Tool", "`[servers.NAME.tools.TOOL]`"),
+    ("Plugin", "`[plugins.NAME]`"),
     ("Profile", "`[profiles.NAME]`"),
     ("Rule", "`[[profiles.NAME.rules]]`"),
     ("Constraint", "`[profiles.NAME.rules.args]`"),
-    ("Limits", "`[limits]` and `[profiles.NAME.limits]`"),
+    ("Limits", "`[limits]`, `[profiles.NAME.limits]` and `[plugins.NAME.limits]`"),
     ("Monitor", "`[monitor]`"),
     ("Serving", "`[server]`"),
     ("Sessions", "`[server.sessions]`"),

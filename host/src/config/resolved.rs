@@ -13,6 +13,7 @@ use super::written::WrittenServer;
 use crate::grants::Policy;
 use crate::language::Language;
 use crate::limits::Limits;
+use crate::plugins::settings::PluginsSettings;
 use crate::server::settings::ServerSettings;
 use crate::upstream::settings::UpstreamSettings;
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub default_profile: Option<ProfileName>,
     /// How the servers are watched.
     pub monitor: MonitorSettings,
+    /// Where plugins are, and what they may do.
+    pub plugins: PluginsSettings,
     /// How toolcell serves, and who may come in.
     pub server: ServerSettings,
     /// The files that were read.
@@ -180,6 +183,7 @@ impl Default for Config {
             default_profile: Some(profile.name.clone()),
             profiles: IndexMap::from([(profile.name.clone(), profile)]),
             monitor: MonitorSettings::default(),
+            plugins: PluginsSettings::default(),
             server: ServerSettings::default(),
             sources: Vec::new(),
             notices: Vec::new(),

@@ -17,6 +17,7 @@ use super::template::is_literal;
 use super::units::{format_count, format_duration, format_size};
 use super::written::{Template, WrittenServer};
 use crate::limits::Limits;
+use crate::plugins::settings::PluginSettings;
 use crate::server::access::{AccessSettings, CallerToken, JwtSettings, QuotaLimits, StaticToken};
 use crate::server::settings::{ServerSettings, SessionSettings};
 use crate::upstream::settings::{
@@ -35,8 +36,8 @@ pub struct UnknownServer {
     suggestion: String,
 }
 
-/// A configuration as JSON: where it was read, the servers, each with its `origin`, the profiles and
-/// the monitor; or one server alone.
+/// A configuration as JSON: where it was read, the servers, each with its `origin`, the profiles, the
+/// plugins and the monitor; or one server alone.
 ///
 /// # Errors
 /// There is no server of that name.
@@ -63,12 +64,18 @@ pub fn show(config: &Config, server: Option<&str>) -> Result<Value, UnknownServe
     let profiles = config.profiles.iter();
     let profiles: Map<String, Value> =
         profiles.map(|(name, shown)| (name.to_string(), profile(shown).into())).collect();
+    let plugins = config.plugins.named.iter();
+    let plugins: Map<String, Value> =
+        plugins.map(|(name, shown)| (name.to_string(), plugin(shown).into())).collect();
     let sources: Vec<Value> = config.sources.iter().map(|file| path(file)).collect();
     Ok(json!({
         "sources": sources,
         "default_profile": config.default_profile.as_ref().map(ToString::to_string),
         "monitor": monitor(&config.monitor),
         "server": serving(&config.server),
+        "plugin_folder": config.plugins.folder.as_deref().map(path),
+        "plugins_locked": config.plugins.locked,
+        "plugins": plugins,
         "servers": servers,
         "profiles": profiles,
     }))
@@ -505,6 +512,25 @@ fn profile(profile: &Profile) -> Map<String, Value> {
         .with_some("prefix", gateway.then_some(*prefix))
         .with_some("list_changed", gateway.then_some(*list_changed))
         .with_some("rules", (!rules.is_empty()).then_some(rules))
+        .with("limits", limits(own))
+        .0
+}
+
+fn plugin(settings: &PluginSettings) -> Map<String, Value> {
+    let PluginSettings { name: _, policy, questions, limits: own, stateful, enabled, signed_by } =
+        settings;
+    let some = |patterns: Vec<String>| (!patterns.is_empty()).then_some(patterns);
+    let tools: Vec<String> = policy.patterns().iter().map(ToString::to_string).collect();
+    let resources = policy.resources().iter().map(ToString::to_string).collect();
+    let prompts = policy.prompts().iter().map(ToString::to_string).collect();
+    Table::default()
+        .with("tools", tools)
+        .with_some("resources", some(resources))
+        .with_some("prompts", some(prompts))
+        .with_some("questions", questions.then_some(true))
+        .with_some("stateful", stateful.map(time))
+        .with_some("enabled", (!*enabled).then_some(false))
+        .with_some("signed_by", signed_by.as_deref().map(path))
         .with("limits", limits(own))
         .0
 }

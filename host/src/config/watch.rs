@@ -3,7 +3,8 @@
 //! The files themselves are looked at every two seconds, by content: that works on every file system,
 //! with editors that replace files, and with secrets that are mounted. SIGHUP asks at once, and also
 //! where no file changed, so that `${command:…}` is asked again. The files are the configuration, what
-//! it includes, and what `${file:…}` and `env_file` name.
+//! it includes, what `${file:…}` and `env_file` name, the lock file, and the folder of plugins, in which
+//! sizes and times tell of a change.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -163,7 +164,7 @@ async fn hangup(_: &mut Hangups) {
 
 /// The same files as they are now.
 async fn states(files: &[FileState]) -> Vec<FileState> {
-    let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
-    let read = move || paths.into_iter().map(FileState::read).collect();
+    let before = files.to_vec();
+    let read = move || before.iter().map(FileState::again).collect();
     tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| files.to_vec())
 }

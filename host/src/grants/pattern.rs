@@ -63,6 +63,12 @@ impl ToolGlob {
     pub fn matches_server(&self, server: &str) -> bool {
         wildcard(self.server(), server)
     }
+
+    /// Whether everything that another one means is meant by this one too. A star is covered by a
+    /// star only, so that `true` is always right.
+    pub fn covers(&self, other: &Self) -> bool {
+        wildcard(self.server(), other.server()) && wildcard(self.tool(), other.tool())
+    }
 }
 
 impl FromStr for ToolGlob {
@@ -209,6 +215,22 @@ mod tests {
         check("search.Ping", "search.ping", false);
         check("maps.Get Route", "maps.Get Route", true);
         check("maps.größe*", "maps.größe_lesen", true);
+    }
+
+    #[test]
+    fn patterns_cover_what_they_mean_and_more() {
+        #[track_caller]
+        fn check(wide: &str, narrow: &str, expected: bool) {
+            let glob = |text: &str| text.parse::<ToolGlob>().expect("a pattern");
+            assert_eq!(glob(wide).covers(&glob(narrow)), expected, "{wide} over {narrow}");
+        }
+        check("search", "search.*", true);
+        check("search*.*", "searx.a", false);
+        check("sear*.*", "searx.a_*", true);
+        check("search.read", "search.*", false);
+        check("search.read_*", "search.read_a*b", true);
+        check("*.search", "wiki.search", true);
+        check("wiki.search", "*.search", false);
     }
 
     #[test]

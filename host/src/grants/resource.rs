@@ -49,6 +49,11 @@ impl ResourcePattern {
         self.text.get(self.server_length + 1..).unwrap_or("*")
     }
 
+    /// Whether everything that another one means is meant by this one too; `true` is always right.
+    pub fn covers(&self, other: &Self) -> bool {
+        wildcard(self.server(), other.server()) && wildcard(self.uri(), other.uri())
+    }
+
     fn matches_server(&self, server: &str) -> bool {
         wildcard(self.server(), server)
     }

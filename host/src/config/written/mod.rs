@@ -4,8 +4,9 @@
 //! these become. The reference page and the JSON schema are made from these types, so the comments
 //! are written for operators.
 //!
-//! - `server` is `[servers.NAME]`, `serving` is `[server]`, `values` are the texts that stand for something else.
+//! - `server` is `[servers.NAME]`, `plugin` is `[plugins.NAME]`, `serving` is `[server]`, `values` are the texts that stand for something else.
 
+mod plugin;
 mod server;
 mod serving;
 mod values;
@@ -15,6 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Number, Value, json};
 
+pub use plugin::WrittenPlugin;
 pub use server::{
     WrittenAuth, WrittenBreaker, WrittenBuiltin, WrittenGrant, WrittenHints, WrittenLifecycle,
     WrittenRetry, WrittenRoot, WrittenServer, WrittenTool, WrittenTransport,
@@ -45,7 +47,16 @@ pub struct WrittenConfig {
     pub servers: IndexMap<String, WrittenServer>,
     /// The profiles by name.
     pub profiles: IndexMap<String, WrittenProfile>,
-    /// Limits of all profiles, where a profile has none of its own.
+    /// The folder in which plugins are installed; `plugins` beside this file if left out.
+    #[schemars(example = &"/var/lib/toolcell/plugins")]
+    pub plugin_folder: Option<Template>,
+    /// Whether only those plugins are loaded that `toolcell.lock` names. Otherwise one that was merely
+    /// put into the folder is loaded too, with a warning.
+    #[schemars(example = true)]
+    pub plugins_locked: bool,
+    /// What the installed plugins may do at most, by name.
+    pub plugins: IndexMap<String, WrittenPlugin>,
+    /// Limits of all profiles, and of all calls of plugins, where they have none of their own.
     pub limits: WrittenLimits,
     /// How servers are watched, and who is told when one goes down or comes back.
     pub monitor: WrittenMonitor,

@@ -1,0 +1,15 @@
+//! Plugins: installed components whose exports are tools.
+//!
+//! A plugin is seen by grants, scripts and other plugins exactly as a server is: its installed name
+//! is an upstream's name, its tools are `plugin.tool`.
+//!
+//! - [`manifest`]: what its author says of it, and what it asks for.
+//! - [`settings`]: what the operator says of it: what it may do at most, and how much.
+//! - [`installed`]: the folder in which installed plugins lie.
+//! - [`lock`]: what was accepted, by digest; [`growth`]: what a new version has or asks for beyond that.
+
+pub mod growth;
+pub mod installed;
+pub mod lock;
+pub mod manifest;
+pub mod settings;
