@@ -48,8 +48,8 @@ const CONCLUSION: &str = "\
 ## Reload
 
 A long-running toolcell looks at its files every two seconds, those of `${file:…}` and `env_file`, the
-installed plugins and `toolcell.lock` included, and reads them anew when their content changed; SIGHUP asks for it at once, and runs every
-`${command:…}` again. A file with problems changes nothing: the problems are logged, and what was in
+installed plugins and `toolcell.lock` included, and reads them anew when they changed; SIGHUP asks for
+it at once, and runs every `${command:…}` again. A file with problems changes nothing: the problems are logged, and what was in
 force stays so. Servers whose settings are the same keep their connections. Runs that have begun keep
 the servers and rights that they began with.
 
