@@ -37,34 +37,32 @@ pub(crate) fn test(workspace: &Workspace, args: &[String]) -> Result<()> {
                 .env("TOOLCELL_BIN", toolcell.get_program()),
         )
     })?;
-    test_python_runtime(workspace)?;
+    test_python_guests(workspace)?;
     // Whoever asks for certain tests does not mean this one.
     if args.is_empty() { conformance::requirements(workspace) } else { Ok(()) }
 }
 
-/// The unit tests of the Python runtime's own Python code. They need the version that it embeds, or
-/// one that is close to it.
-fn test_python_runtime(workspace: &Workspace) -> Result<()> {
+/// The unit tests of the Python code that runs in guests. They need the version that the runtime
+/// embeds, or one that is close to it.
+fn test_python_guests(workspace: &Workspace) -> Result<()> {
     const NEW_ENOUGH: &str = "import sys; sys.exit(sys.version_info < (3, 13))";
-    let tests = workspace.root.join("plugins/python-runtime/tests");
-    if !tests.is_dir() {
-        eprintln!("==> skipped: the Python runtime has no unit tests");
-        return Ok(());
-    }
     let python = ["python3", "python3.14", "python3.13"]
         .into_iter()
         .find(|python| process::output(python, &["-c", NEW_ENOUGH]).is_some());
     let Some(python) = python else {
-        eprintln!("==> skipped: the Python runtime's unit tests need Python 3.13 or newer in PATH");
+        eprintln!("==> skipped: the Python guests' unit tests need Python 3.13 or newer in PATH");
         return Ok(());
     };
-    step("running the Python runtime's unit tests", || {
-        process::run(
-            Command::new(python)
-                .current_dir(&workspace.root)
-                .args(["-B", "-m", "unittest", "discover"])
-                .arg(tests),
-        )
-        .context("the Python runtime's unit tests failed")
-    })
+    for guest in ["python-runtime", "python-plugin"] {
+        step(&format!("running the unit tests of plugins/{guest}"), || {
+            process::run(
+                Command::new(python)
+                    .current_dir(&workspace.root)
+                    .args(["-B", "-m", "unittest", "discover"])
+                    .arg(workspace.root.join("plugins").join(guest).join("tests")),
+            )
+            .with_context(|| format!("the unit tests of plugins/{guest} failed"))
+        })?;
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ from toolcell_runtime import preload
 preload.prepare()
 
 from toolcell_runtime import program as _program  # noqa: E402 - only after the stdlib is in place
+from toolcell_runtime import warmup  # noqa: E402
 from wit_world import exports  # noqa: E402
 from wit_world.exports.script import Program  # noqa: E402
 
@@ -23,5 +24,5 @@ class Script(exports.Script):
         return _program.run_kept(program)
 
 
-preload.warm_up(Script().run, Script().run_kept)
-preload.seal()
+warmup.warm_up(Script().run, Script().run_kept)
+preload.seal(warmup.forget)

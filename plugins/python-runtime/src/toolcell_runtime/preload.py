@@ -8,7 +8,6 @@ imports: that would be a trap in the build.
 import builtins
 import gc
 import importlib
-import itertools
 import json
 import linecache
 import sys
@@ -16,11 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from componentize_py_types import Err, Ok
-from wit_world.exports.script import Program
-from wit_world.imports import tools as wit
-
-from . import calls, console, host, loop, offers, program, randomness, tools
+from . import calls, console, loop, offers, randomness, tools
 
 # Packages that are no use in a sandbox, and modules that do something when they are imported.
 _LEFT_OUT = {
@@ -111,94 +106,14 @@ def _keep_time_zones() -> None:
     zoneinfo.reset_tzpath([])
 
 
-_SNIPPETS = (
-    "1+1",
-    "sum(range(1000))",
-    "x = 1\nresult = {'a': [1, 2.5, None, True, 'é'], 'x': x}",
-    "print('a', 1)\nimport sys\nprint('b', file=sys.stderr, end='')\nprint('c', end='')",
-    "import asyncio\nasync def f(n):\n    await asyncio.sleep(0)\n    return n\nawait asyncio.gather(f(1), f(2))",
-    "import asyncio\nasync def main():\n    async with asyncio.timeout(5):\n        return 3\nasyncio.run(main())",
-    "from dataclasses import dataclass\n@dataclass\nclass P:\n    a: int\n    b: str = 'x'\n[P(1), {2}, (3,)]",
-    "import re, json, math, datetime, collections\n"
-    "words = re.findall(r'\\w+', 'the cat and the hat')\n"
-    "json.loads(json.dumps(collections.Counter(words)))",
-    "def f(x):\n    return 1 / x\ntry:\n    f(0)\nexcept ZeroDivisionError as e:\n    raise ValueError('no') from e",
-    "x = = 1",
-    "import sys\nsys.exit(3)",
-    "from tools import demo\nfor i in range(3):\n    r = demo.search(query='a', n=i)\nr",
-    "tools['demo']['search'](query='a')",
-    "import asyncio\nawait asyncio.gather(*(aio.demo.search(query=q) for q in 'ab'))",
-    "tools.demo.fail()",
-    "import resources, prompts, events\nevents.progress(1, 2, 'half')\nevents.log('info', 'x')\n"
-    "resources.read('demo', 'a://b'), prompts.get('demo', 'p', a='b')",
-    "tools.demo.broken(1)",
-)
-_ROUNDS = 12  # Enough for the interpreter to specialise the bytecode that every run passes.
-
-
-def warm_up(*ways: Callable[[Program], str | None]) -> None:
-    """Runs small programs against a host of straw, so that code and tables are as in the middle of a run."""
-    started: list[str] = []
-
-    def answer(name: str):
-        if name == "demo.broken":
-            return Err(wit.CallError_Denied("no"))
-        is_error = name == "demo.fail"
-        structured = None if is_error else '{"hits":[{"title":"x","score":0.5}]}'
-        return Ok(wit.Output([wit.ContentBlock_Text("text")], structured, is_error))
-
-    def call(name: str, arguments: str):
-        answered = answer(name)
-        if isinstance(answered, Err):
-            raise answered
-        return answered.value
-
-    def start(name: str, arguments: str) -> int:
-        started.append(name)
-        return len(started)
-
-    def wait(nanoseconds: int | None):
-        return [wit.Completion(call_id, answer(started[call_id - 1])) for call_id in list(calls.under_way)]
-
-    with host.replaced(
-        servers=lambda: ["demo"],
-        names=lambda server: ["search", "fail", "broken"],
-        describe=lambda name: wit.Tool(
-            name, None, "Demo.", '{"type":"object","properties":{"query":{}}}', None, True, True, False
-        ),
-        call=call,
-        start=start,
-        wait=wait,
-        cancel=lambda call_id: None,
-        write=lambda to, data: None,
-        read=lambda server, uri: wit.Output([], '{"contents":[{"uri":"a://b","text":"x"}]}', False),
-        get=lambda name, text: wit.Output(
-            [], '{"messages":[{"role":"user","content":{"type":"text","text":"x"}}]}', False
-        ),
-        progress=lambda progress, total, message: None,
-        log=lambda level, message: None,
-    ):
-        for _ in range(_ROUNDS):
-            for run, snippet in itertools.product(ways, _SNIPPETS):
-                program.reset()
-                tools.install()
-                try:
-                    text = run(Program("main.py", snippet, '{"a": 1}', None, 2**20))
-                    if text is not None:
-                        json.loads(text)
-                except Err:
-                    pass
-
-
-def seal() -> None:
-    """Wipes every trace of the build and makes the heap as a run should find it."""
+def seal(reset: Callable[[], None]) -> None:
+    """Wipes every trace of the build and makes the heap as a run should find it. `reset` does the same for
+    what the guest itself holds."""
     loop.forget()
     randomness.forget()
     console.attach(None)
-    tools.install()
-    offers.install()
-    program.reset()
     linecache.clearcache()
+    reset()
     warnings.resetwarnings()
     warnings.filters[:] = _default_filters
     for module in list(sys.modules.values()):

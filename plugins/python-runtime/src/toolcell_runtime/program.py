@@ -29,7 +29,7 @@ from wit_world.exports.script import (
     UncaughtCall,
 )
 
-from . import console, imports, loop, source, tools, tracebacks, values
+from . import console, failures, imports, loop, source, tools, tracebacks, values
 from .errors import LimitExceeded, ToolError
 
 _IS_COROUTINE = 0x80  # inspect.CO_COROUTINE
@@ -83,10 +83,10 @@ def _bounded(way: Callable[[Program], str | None], program: Program) -> str | No
     except MemoryError:
         raise _out_of_memory from None
     except RecursionError as error:
-        raise Err(Failure_Recursion((tracebacks.uncaught(error), sys.getrecursionlimit()))) from None
+        raise Err(Failure_Recursion((failures.uncaught(error), sys.getrecursionlimit()))) from None
     except BaseException as error:
         # Not the program's doing, or its doing on purpose; in any case not a trap.
-        raise Err(Failure_Exception(tracebacks.uncaught(error))) from None
+        raise Err(Failure_Exception(failures.uncaught(error))) from None
 
 
 def _first(program: Program) -> str | None:
@@ -206,10 +206,10 @@ def _compiled(text: str, name: str) -> list[CodeType]:
     try:
         return source.compile_program(text, name)
     except SyntaxError as error:
-        raise Err(Failure_Syntax(tracebacks.syntax(error))) from None
+        raise Err(Failure_Syntax(failures.syntax(error))) from None
     except (ValueError, MemoryError, OverflowError) as error:
         # Null bytes, or a source too large or too deep for the parser.
-        shown = tracebacks.uncaught(error)
+        shown = failures.uncaught(error)
         raise Err(Failure_Syntax(Uncaught("SyntaxError", shown.message, f"SyntaxError: {shown.message}\n"))) from None
 
 
@@ -244,18 +244,18 @@ def _failure(error: BaseException) -> Err:
     if isinstance(error, MemoryError):
         _reserve = None
         try:
-            return Err(Failure_Memory(tracebacks.uncaught(error)))
+            return Err(Failure_Memory(failures.uncaught(error)))
         except MemoryError:
             return _out_of_memory
     if isinstance(error, RecursionError):
-        return Err(Failure_Recursion((tracebacks.uncaught(error), sys.getrecursionlimit())))
+        return Err(Failure_Recursion((failures.uncaught(error), sys.getrecursionlimit())))
     if isinstance(error, ToolError) and error.tool:
         return Err(Failure_Call(_call_failure(error)))
-    return Err(Failure_Exception(tracebacks.uncaught(error)))
+    return Err(Failure_Exception(failures.uncaught(error)))
 
 
 def _call_failure(error: ToolError) -> UncaughtCall:
-    exception = tracebacks.uncaught(error)
+    exception = failures.uncaught(error)
     tool = tracebacks.clean(str(error.tool))
     if isinstance(error, LimitExceeded):
         return UncaughtCall(tool, error.kind, error.limit_name, error.limit, error.used, exception)

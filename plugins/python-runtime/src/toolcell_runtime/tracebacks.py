@@ -8,8 +8,6 @@ import sys
 import traceback
 from itertools import pairwise
 
-from wit_world.exports.script import Uncaught
-
 #: The name under which the running program was compiled.
 program_name = ""
 
@@ -47,18 +45,12 @@ def forget() -> None:
     _names.clear()
 
 
-def uncaught(error: BaseException) -> Uncaught:
-    """The exception as the WIT wants it."""
-    return Uncaught(class_name(type(error)), clean(_message(error)), clean(text(error)))
-
-
-def syntax(error: SyntaxError) -> Uncaught:
+def syntax(error: SyntaxError) -> str:
     """A program that does not compile, as CPython prints it: place, line and caret, and no traceback."""
     if error.text is None and error.lineno is not None and error.filename == program_name:
         # Errors found after parsing come without their line, as the source is no file.
         error.text = linecache.getline(program_name, error.lineno) or None
-    shown = "".join(traceback.TracebackException(type(error), error, None).format_exception_only())
-    return Uncaught(class_name(type(error)), clean(error.msg or ""), clean(shown))
+    return clean("".join(traceback.TracebackException(type(error), error, None).format_exception_only()))
 
 
 def text(error: BaseException) -> str:
@@ -73,7 +65,7 @@ def text(error: BaseException) -> str:
     except MemoryError:
         raise
     except Exception:
-        return f"{_HEADER}\n{class_name(type(error))}: {_message(error)}\n"
+        return f"{_HEADER}\n{class_name(type(error))}: {message(error)}\n"
 
 
 def class_name(kind: type) -> str:
@@ -92,7 +84,8 @@ def clean(shown: str) -> str:
     return shown.encode("utf-8", "backslashreplace").decode()
 
 
-def _message(error: BaseException) -> str:
+def message(error: BaseException) -> str:
+    """What `str()` gives, if it gives anything."""
     try:
         return str(error)
     except MemoryError:
