@@ -14,6 +14,7 @@ fn main() -> io::Result<()> {
     let mut text = String::new();
     for (name, folder) in [
         ("PYTHON_RUNTIME", root.join("plugins/python-runtime/src")),
+        ("PYTHON_PLUGIN", root.join("plugins/python-plugin/src")),
         ("WIT", root.join("guest-sdk/wit")),
     ] {
         println!("cargo:rerun-if-changed={}", folder.display());

@@ -29,5 +29,6 @@ pub use plugins::{
     Inspection, KeptPlugin, LoadedPlugin, PluginError, PluginExecution, PluginKind, PluginOutcome,
     PluginTool,
 };
+pub(crate) use runtimes::{Componentize, PythonPluginFailure};
 pub use runtimes::{CachedRuntime, Progress};
 pub use state::{GuestDirectory, Surroundings};

@@ -1,6 +1,7 @@
 //! The language runtimes: components that run source text. Each is built from sources that lie in
 //! this library, once, and compiled once for this machine; both results are cached by content.
 
+mod componentize;
 mod python;
 
 use std::path::PathBuf;
@@ -11,6 +12,8 @@ use super::cache::{Cache, Condition};
 use super::engine::SandboxEngine;
 use super::error::SandboxError;
 use crate::language::Language;
+
+pub(crate) use componentize::{Componentize, PythonPluginFailure};
 
 include!(concat!(env!("OUT_DIR"), "/embedded_sources.rs"));
 
