@@ -6,8 +6,10 @@
 //! - [`manifest`]: what its author says of it, and what it asks for.
 //! - [`settings`]: what the operator says of it: what it may do at most, and how much.
 //! - [`installed`]: the folder in which installed plugins lie.
+//! - [`build`]: how an author's project becomes a component.
 //! - [`lock`]: what was accepted, by digest; [`growth`]: what a new version has or asks for beyond that.
 
+pub mod build;
 pub mod growth;
 pub mod installed;
 pub mod lock;

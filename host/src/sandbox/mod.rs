@@ -29,6 +29,6 @@ pub use plugins::{
     Inspection, KeptPlugin, LoadedPlugin, PluginError, PluginExecution, PluginKind, PluginOutcome,
     PluginTool,
 };
-pub(crate) use runtimes::{Componentize, PythonPluginFailure};
 pub use runtimes::{CachedRuntime, Progress};
+pub(crate) use runtimes::{Componentize, PythonPluginFailure};
 pub use state::{GuestDirectory, Surroundings};

@@ -19,11 +19,7 @@ const NOT_SOURCES: [&str; 6] = ["dist", "venv", "__pycache__", "node_modules", "
 ///
 /// # Errors
 /// The sources have a fault, or the tools cannot be had.
-pub(super) fn build(
-    folder: &Path,
-    cache: &Cache,
-    progress: Progress<'_>,
-) -> Result<Vec<u8>, BuildError> {
+pub fn build(folder: &Path, cache: &Cache, progress: Progress<'_>) -> Result<Vec<u8>, BuildError> {
     if !folder.join("plugin.py").is_file() && !folder.join("plugin/__init__.py").is_file() {
         let folder = folder.display();
         return Err(BuildError::Source(format!(
@@ -41,7 +37,9 @@ pub(super) fn build(
         progress("installing the packages of requirements.txt");
         tools.packages(&requirements, &packages)?;
     }
-    progress("building the component: CPython 3.14, its standard library and your module (about 15 s)");
+    progress(
+        "building the component: CPython 3.14, its standard library and your module (about 15 s)",
+    );
     Ok(tools.plugin(work.path(), has_packages.then_some(packages.as_path()))?)
 }
 
