@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::mpsc;
 
-use crate::broker::{Broker, CallLog, RunContext};
+use crate::broker::{Broker, CallLog, Catalogs, RunContext, Session, SessionScope};
 use crate::config::{self, Config, ConfigError, Profile};
 use crate::events::RunEvent;
 use crate::ids::{CallId, RunId, UpstreamName};
@@ -103,6 +103,9 @@ pub struct CallOptions {
     pub meta: Option<Json>,
     /// Who is told what happens meanwhile. The call waits for a watcher that does not read.
     pub events: Option<mpsc::Sender<RunEvent>>,
+    /// Over which of its caller's connections the call comes: what plugins keep, they keep for this,
+    /// and without it for this one call. No two connections may have the same name.
+    pub connection: Option<Arc<str>>,
 }
 
 /// Has a single call that nobody waits for any more end in its record too.
@@ -358,15 +361,25 @@ impl Host {
         (name, arguments): (&str, &str),
         options: CallOptions,
     ) -> CallAnswer {
-        let CallOptions { caller, handler, meta, events } = options;
-        let (mut calls, log) = self.inner.parts.broker.open(RunContext {
-            id: RunId::random(),
+        let CallOptions { caller, handler, meta, events, connection } = options;
+        let id = RunId::random();
+        let scope = match connection {
+            Some(connection) => SessionScope::Connection(connection),
+            None => SessionScope::Run(id.clone()),
+        };
+        let session =
+            Session { caller: caller.identity(), profile: profile.name.as_str().into(), scope };
+        let (mut calls, log) = self.inner.parts.broker.open_for_nobody(RunContext {
+            id,
             policy: profile.policy.clone(),
             limits: profile.limits.clone(),
             events,
             caller,
             handler,
             meta,
+            session,
+            seed: runs::random_seed(),
+            repeatable: false,
         });
         let mut ending = Ending(Some(log));
         let answer = calls
@@ -412,6 +425,11 @@ impl Host {
         let reloaded = Reloaded::between(&current.servers, &config.servers);
         *current = Arc::new(config);
         Ok(reloaded)
+    }
+
+    /// Whatever offers tools now, servers and plugins, for one user of it.
+    pub fn catalogs(&self, caller: Caller) -> Catalogs {
+        self.inner.parts.broker.catalogs(caller)
     }
 
     /// The upstreams, for a check or a look at their tools.

@@ -51,6 +51,39 @@ impl Limits {
     pub const MAX_MEMORY_BYTES: u64 = 4 << 30;
 }
 
+impl Limits {
+    /// Bounds nothing: what a part of a whole is bounded by that says nothing of its own.
+    pub const NO_BOUND: Self = Self {
+        fuel: u64::MAX,
+        compute_time: Duration::MAX,
+        deadline: Duration::MAX,
+        memory_bytes: Self::MAX_MEMORY_BYTES,
+        tool_calls: u64::MAX,
+        concurrent_calls: u64::MAX,
+        call_timeout: Duration::MAX,
+        output_bytes: u64::MAX,
+        argument_bytes: u64::MAX,
+        answer_bytes: u64::MAX,
+    };
+
+    /// The lower of each: the ceilings of what both of them bound.
+    #[must_use]
+    pub fn at_most(&self, other: &Self) -> Self {
+        Self {
+            fuel: self.fuel.min(other.fuel),
+            compute_time: self.compute_time.min(other.compute_time),
+            deadline: self.deadline.min(other.deadline),
+            memory_bytes: self.memory_bytes.min(other.memory_bytes),
+            tool_calls: self.tool_calls.min(other.tool_calls),
+            concurrent_calls: self.concurrent_calls.min(other.concurrent_calls),
+            call_timeout: self.call_timeout.min(other.call_timeout),
+            output_bytes: self.output_bytes.min(other.output_bytes),
+            argument_bytes: self.argument_bytes.min(other.argument_bytes),
+            answer_bytes: self.answer_bytes.min(other.answer_bytes),
+        }
+    }
+}
+
 impl Default for Limits {
     /// Enough for a script of some dozen tool calls; little enough that a mistake costs seconds.
     fn default() -> Self {

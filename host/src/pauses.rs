@@ -11,6 +11,8 @@ use tokio::time::Instant;
 #[derive(Clone, Debug, Default)]
 pub struct Pauses {
     times: Arc<watch::Sender<Times>>,
+    /// Those of what this is a part of: its time stands still too.
+    outer: Option<Arc<Pauses>>,
 }
 
 #[derive(Debug, Default)]
@@ -24,13 +26,21 @@ struct Times {
 }
 
 impl Pauses {
+    /// The pauses of a part of something: while it waits, so does the whole. What else the whole waits
+    /// for does not stop the part's clock.
+    #[must_use]
+    pub fn of_part(&self) -> Self {
+        Self { times: Arc::default(), outer: Some(Arc::new(self.clone())) }
+    }
+
     /// Time stands still until the guard is dropped. Pauses may overlap, and count once then.
     pub fn begin(&self) -> Pause {
         self.times.send_modify(|times| {
             times.open += 1;
             times.since.get_or_insert_with(Instant::now);
         });
-        Pause(self.clone())
+        let outer = self.outer.as_ref().map(|outer| Box::new(outer.begin()));
+        Pause { pauses: self.clone(), _outer: outer }
     }
 
     /// How long all pauses were, as far as they are over.
@@ -67,11 +77,14 @@ impl Pauses {
 
 /// See [`Pauses::begin`].
 #[derive(Debug)]
-pub struct Pause(Pauses);
+pub struct Pause {
+    pauses: Pauses,
+    _outer: Option<Box<Pause>>,
+}
 
 impl Drop for Pause {
     fn drop(&mut self) {
-        self.0.times.send_modify(|times| {
+        self.pauses.times.send_modify(|times| {
             times.open -= 1;
             if times.open == 0
                 && let Some(since) = times.since.take()
@@ -105,6 +118,18 @@ mod tests {
         let (before, ()) = tokio::join!(pausing, waiting);
         assert!(!pauses.is_open() && before >= 2 * MOMENT && before <= start.elapsed());
         assert!(start.elapsed() >= before + MOMENT, "all of the limit is left after the pause");
+    }
+
+    #[tokio::test]
+    async fn the_whole_waits_with_its_part_and_not_the_other_way_round() {
+        let whole = Pauses::default();
+        let (part, sibling) = (whole.of_part(), whole.of_part());
+        let pause = part.of_part().begin();
+        assert!(whole.is_open() && part.is_open() && !sibling.is_open());
+        drop(pause);
+        assert!(!whole.is_open() && !part.is_open());
+        let _pause = whole.begin();
+        assert!(!part.is_open());
     }
 
     #[tokio::test]

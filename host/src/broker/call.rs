@@ -10,14 +10,14 @@ use tokio::time::timeout;
 use super::arguments;
 use super::context::Shared;
 use super::error::queued_too_long;
-use super::{offers, said};
+use super::{offers, plugins, said};
 use crate::events::RunEvent;
 use crate::grants::{Decision, nearest};
 use crate::ids::{CallId, ToolName, UpstreamName};
 use crate::journal::EntryKind;
 use crate::limits::{LimitKind, LimitReached};
 use crate::sandbox::CallRequest;
-use crate::tool::{CallAnswer, CallError, CallMethod, ToolDescription};
+use crate::tool::{CallAnswer, CallError, CallMethod, ToolDescription, ToolOutput};
 use crate::upstream::{CallContext, UpstreamError};
 
 /// How many similar names an error offers.
@@ -26,7 +26,7 @@ const NEAREST: usize = 3;
 /// Takes one call down the road. Cancel-safe: dropped while the upstream works, it cancels the call
 /// there, and the record ends with the request.
 pub(super) async fn make(shared: Arc<Shared>, id: CallId, request: CallRequest) -> CallAnswer {
-    let passed = pass(&shared, id, &request).await;
+    let passed = pass(&shared, &request).await;
     let method = request.method;
     let passed = match passed {
         Ok(passed) => passed,
@@ -44,6 +44,7 @@ pub(super) async fn make(shared: Arc<Shared>, id: CallId, request: CallRequest) 
                 &tool,
                 Some((error.kind(), error.message())),
                 Duration::ZERO,
+                None,
             );
             shared.journal(EntryKind::Refused { call: id, tool, kind: error.kind() }).await;
             return Err(error);
@@ -57,12 +58,12 @@ pub(super) async fn make(shared: Arc<Shared>, id: CallId, request: CallRequest) 
         Ok(_) => None,
         Err(error) => Some((error.kind(), error.message())),
     };
-    shared.came_back(id);
+    let run = shared.came_back(id);
     if let Err(error) = &answer {
         shared.note_outage(Some(passed.name.upstream.clone()), error);
     }
     let tool = passed.name.clone();
-    shared.record_call(method, &label(request), failure, elapsed);
+    shared.record_call(method, &label(request), failure, elapsed, run);
     let error = failure.map(|(kind, _)| kind);
     shared.tell(RunEvent::CallEnded { id, method, tool, error, elapsed }).await;
     answer
@@ -86,8 +87,8 @@ fn label(request: CallRequest) -> String {
 }
 
 /// Everything that can refuse a call before it leaves.
-async fn pass(shared: &Shared, id: CallId, request: &CallRequest) -> Result<Passed, CallError> {
-    count(shared, id, request)?;
+async fn pass(shared: &Shared, request: &CallRequest) -> Result<Passed, CallError> {
+    count(shared, request)?;
     match request.method {
         CallMethod::Tool => pass_tool(shared, request).await,
         CallMethod::Resource => offers::pass_read(shared, request),
@@ -111,21 +112,24 @@ async fn pass_tool(shared: &Shared, request: &CallRequest) -> Result<Passed, Cal
     Ok(Passed { method: CallMethod::Tool, name, arguments: text })
 }
 
-fn count(shared: &Shared, id: CallId, request: &CallRequest) -> Result<(), CallError> {
+fn count(shared: &Shared, request: &CallRequest) -> Result<(), CallError> {
     let limits = shared.limits();
     let exhausted = |kind, limit, used, message| CallError::Exhausted {
         reached: LimitReached { kind, limit, used },
         message,
     };
-    if id.0 > limits.tool_calls {
-        let limit = limits.tool_calls;
+    if let Err((limit, used, is_own)) = shared.spend() {
+        let whose = match is_own {
+            true => "this run may make",
+            false => "the run that called this plugin, and all that it calls, may make",
+        };
         return Err(exhausted(
             LimitKind::ToolCalls,
             limit,
-            id.0,
+            used,
             format!(
-                "this run may make {limit} tool calls and has made them; finish with what there \
-                 is, or start another run"
+                "{whose} {limit} tool calls and has made them; finish with what there is, or start \
+                 another run"
             ),
         ));
     }
@@ -192,13 +196,14 @@ fn decide(
 }
 
 /// The call itself, within the run's time and among its concurrent calls.
-async fn go_out(shared: &Shared, id: CallId, passed: &Passed) -> CallAnswer {
+async fn go_out(shared: &Arc<Shared>, id: CallId, passed: &Passed) -> CallAnswer {
     let Passed { method, name, arguments } = passed;
     let method = *method;
     let limits = shared.limits();
     let started = Instant::now();
-    let place = timeout(limits.call_timeout, shared.places().acquire());
-    let Ok(Ok(_place)) = place.await else {
+    let of_plugin = method.is_tool() && shared.catalogs().is_plugin(name.upstream.as_str());
+    let place = timeout(limits.call_timeout, shared.place(of_plugin));
+    let Ok(_place) = place.await else {
         return Err(queued_too_long(started.elapsed(), limits.concurrent_calls));
     };
     shared
@@ -213,6 +218,10 @@ async fn go_out(shared: &Shared, id: CallId, passed: &Passed) -> CallAnswer {
     shared.tell(RunEvent::CallStarted { id, method, tool: name.clone() }).await;
     shared.leaves(id, method, name);
     let left = limits.call_timeout.saturating_sub(started.elapsed());
+    if of_plugin {
+        let output = plugins::call(shared, id, name, arguments, left).await?;
+        return bound(shared, method, name, output);
+    }
     let advice = shared.advice(&name.upstream, &name.tool);
     let called = said::told(shared, id, |events| {
         let (meta, handler) = (shared.meta().cloned(), shared.handler().cloned());
@@ -244,6 +253,12 @@ async fn go_out(shared: &Shared, id: CallId, passed: &Passed) -> CallAnswer {
     }
     let mut output = called.map_err(|error| advice.explain(error))?;
     advice.annotate(&mut output);
+    bound(shared, method, name, output)
+}
+
+/// An answer that is no larger than it may be.
+fn bound(shared: &Shared, method: CallMethod, name: &ToolName, output: ToolOutput) -> CallAnswer {
+    let limits = shared.limits();
     let size = output.size_bytes() as u64;
     if size > limits.answer_bytes {
         return Err(CallError::Exhausted {

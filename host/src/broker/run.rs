@@ -2,7 +2,7 @@
 //! over in one order.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -11,7 +11,8 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use super::arguments::SchemaChecks;
 use super::call;
 use super::context::{BrokerInner, CallLog, OutCall, RunContext, Shared};
-use super::offers;
+use super::plugins::{Catalogs, NoPlugins, PluginTools};
+use super::{asks, offers};
 use crate::events::RunEvent;
 use crate::grants::Policy;
 use crate::ids::{CallId, UpstreamName};
@@ -19,9 +20,9 @@ use crate::journal::{EntryKind, JournalStore};
 use crate::limits::{LimitKind, LimitReached};
 use crate::offers::{Prompt, Resource, ResourceTemplate};
 use crate::pauses::Pauses;
-use crate::sandbox::{CallRequest, RunCalls};
-use crate::tool::{CallAnswer, CallError, ToolDescription};
-use crate::upstream::Upstreams;
+use crate::sandbox::{Abilities, CallRequest, Elicited, Exhausted, RunCalls};
+use crate::tool::{CallAnswer, CallError, Json, ToolDescription};
+use crate::upstream::{Caller, Upstreams};
 
 /// Refusals past the limit on calls that a run may collect without looking at them.
 const MAX_REFUSALS: u64 = 10_000;
@@ -36,7 +37,19 @@ impl Broker {
     /// A broker between runs and these upstreams.
     pub fn new(upstreams: Upstreams, journal: Arc<dyn JournalStore>) -> Self {
         let schemas = SchemaChecks::default();
-        Self { inner: Arc::new(BrokerInner { upstreams, journal, schemas }) }
+        let plugins: RwLock<Arc<dyn PluginTools>> = RwLock::new(Arc::new(NoPlugins));
+        Self { inner: Arc::new(BrokerInner { upstreams, journal, schemas, plugins }) }
+    }
+
+    /// Puts these plugins in the place of those before. Runs that have begun keep those.
+    pub fn set_plugins(&self, plugins: Arc<dyn PluginTools>) {
+        *self.inner.plugins.write().unwrap_or_else(PoisonError::into_inner) = plugins;
+        self.inner.upstreams.announce();
+    }
+
+    /// Whatever offers tools now, for one user of it.
+    pub fn catalogs(&self, caller: Caller) -> Catalogs {
+        self.inner.catalogs(caller)
     }
 
     /// The upstreams behind it.
@@ -46,20 +59,33 @@ impl Broker {
 
     /// The road for one run: what the guest calls, and what the report will want to know.
     pub fn open(&self, run: RunContext) -> (Box<dyn RunCalls>, CallLog) {
-        let shared = Arc::new(Shared::new(Arc::clone(&self.inner), run));
+        self.road(run, true)
+    }
+
+    /// The road for calls behind which there is no guest.
+    pub fn open_for_nobody(&self, run: RunContext) -> (Box<dyn RunCalls>, CallLog) {
+        self.road(run, false)
+    }
+
+    fn road(&self, run: RunContext, has_guest: bool) -> (Box<dyn RunCalls>, CallLog) {
+        let shared = Arc::new(Shared::new(Arc::clone(&self.inner), run, has_guest));
         let log = CallLog::new(Arc::clone(&shared));
-        (Box::new(BrokerRun { shared, under_way: JoinSet::new(), handles: HashMap::new() }), log)
+        (Box::new(BrokerRun::new(shared)), log)
     }
 }
 
 /// The guest's end. Dropping it aborts the calls under way.
-struct BrokerRun {
+pub(super) struct BrokerRun {
     shared: Arc<Shared>,
     under_way: JoinSet<(CallId, CallAnswer)>,
     handles: HashMap<CallId, AbortHandle>,
 }
 
 impl BrokerRun {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, under_way: JoinSet::new(), handles: HashMap::new() }
+    }
+
     fn number(&self) -> CallId {
         self.shared.next_number()
     }
@@ -96,6 +122,12 @@ impl BrokerRun {
     }
 }
 
+/// Answers a guest once it can go on: plugins that it called may hold all of its fuel.
+async fn on_its_turn<T>(shared: &Shared, answer: T) -> T {
+    shared.fuel().owners_turn().await;
+    answer
+}
+
 #[async_trait]
 impl RunCalls for BrokerRun {
     fn servers(&self) -> Vec<String> {
@@ -119,7 +151,8 @@ impl RunCalls for BrokerRun {
             error
         })?;
         let granted = catalog.tools.iter().filter(|tool| self.shared.policy().grants(&tool.name));
-        Ok(granted.map(|tool| tool.name.tool.to_string()).collect())
+        let names = granted.map(|tool| tool.name.tool.to_string()).collect();
+        on_its_turn(&self.shared, Ok(names)).await
     }
 
     fn resource_servers(&self) -> Vec<String> {
@@ -127,11 +160,11 @@ impl RunCalls for BrokerRun {
     }
 
     async fn resources(&mut self, server: &str) -> Result<Vec<Resource>, CallError> {
-        offers::resources(&self.shared, server).await
+        on_its_turn(&self.shared, offers::resources(&self.shared, server).await).await
     }
 
     async fn templates(&mut self, server: &str) -> Result<Vec<ResourceTemplate>, CallError> {
-        offers::templates(&self.shared, server).await
+        on_its_turn(&self.shared, offers::templates(&self.shared, server).await).await
     }
 
     fn prompt_servers(&self) -> Vec<String> {
@@ -139,17 +172,21 @@ impl RunCalls for BrokerRun {
     }
 
     async fn prompts(&mut self, server: &str) -> Result<Vec<Prompt>, CallError> {
-        offers::prompts(&self.shared, server).await
+        on_its_turn(&self.shared, offers::prompts(&self.shared, server).await).await
     }
 
     async fn describe(&mut self, full: &str) -> Result<ToolDescription, CallError> {
-        let name = call::granted_name(&self.shared, full)?;
-        call::describe(&self.shared, &name).await
+        let described = match call::granted_name(&self.shared, full) {
+            Ok(name) => call::describe(&self.shared, &name).await,
+            Err(error) => Err(error),
+        };
+        on_its_turn(&self.shared, described).await
     }
 
     async fn call(&mut self, request: CallRequest) -> CallAnswer {
         let id = self.number();
         let answer = call::make(Arc::clone(&self.shared), id, request).await;
+        let answer = on_its_turn(&self.shared, answer).await;
         self.seen(id, answer).await
     }
 
@@ -190,6 +227,10 @@ impl RunCalls for BrokerRun {
         while let Some(joined) = self.under_way.try_join_next() {
             completions.extend(self.wanted(joined));
         }
+        self.shared.fuel().owners_turn().await;
+        while let Some(joined) = self.under_way.try_join_next() {
+            completions.extend(self.wanted(joined));
+        }
         let mut seen = Vec::with_capacity(completions.len());
         for (id, answer) in completions {
             seen.push((id, self.seen(id, answer).await));
@@ -207,7 +248,7 @@ impl RunCalls for BrokerRun {
         shared.note(EntryKind::Cancelled { call: id });
         self.under_way.spawn(async move {
             shared.keep_noted().await;
-            if let Some(OutCall { method, tool, since }) = call {
+            if let Some(OutCall { method, tool, since, .. }) = call {
                 let (error, elapsed) = (Some(CallError::Cancelled.kind()), since.elapsed());
                 shared.tell(RunEvent::CallEnded { id, method, tool, error, elapsed }).await;
             }
@@ -221,5 +262,48 @@ impl RunCalls for BrokerRun {
 
     fn pauses(&self) -> Pauses {
         self.shared.pauses().clone()
+    }
+
+    fn state_get(&mut self, key: &str) -> Option<Json> {
+        self.shared.state()?.get(key)
+    }
+
+    fn state_set(&mut self, key: &str, value: Json) -> Result<(), Exhausted> {
+        match self.shared.state() {
+            Some(state) => state.set(key, value),
+            None => Err(asks::no_state(&value)),
+        }
+    }
+
+    fn state_delete(&mut self, key: &str) -> bool {
+        self.shared.state().is_some_and(|state| state.delete(key))
+    }
+
+    fn state_keys(&mut self) -> Vec<String> {
+        self.shared.state().map(|state| state.keys()).unwrap_or_default()
+    }
+
+    fn abilities(&self) -> Abilities {
+        asks::abilities(&self.shared)
+    }
+
+    async fn elicit(&mut self, message: String, schema: Json) -> Result<Elicited, CallError> {
+        on_its_turn(&self.shared, asks::elicit(&self.shared, &message, &schema).await).await
+    }
+
+    async fn sample(&mut self, params: Json) -> Result<Json, CallError> {
+        on_its_turn(&self.shared, asks::sample(&self.shared, params).await).await
+    }
+
+    fn lends_fuel(&self) -> bool {
+        self.shared.has_plugins()
+    }
+
+    fn lend(&mut self, fuel_left: u64) {
+        self.shared.fuel().lend(fuel_left);
+    }
+
+    fn reclaim(&mut self) -> u64 {
+        self.shared.fuel().reclaim()
     }
 }

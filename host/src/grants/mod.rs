@@ -8,6 +8,8 @@
 //!
 //! Resources and prompts have patterns of their own, and no rules.
 //!
+//! Policies of several authors are put together by [`Policy::at_most`]: then each of them must agree.
+//!
 //! Nothing in here can widen a policy, and nothing that a guest or an upstream says reaches one.
 
 mod constraint;

@@ -1,6 +1,7 @@
 //! The rules of one profile, and the questions that are asked of them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -63,6 +64,8 @@ pub struct Policy {
     rules: Vec<Rule>,
     resources: Vec<ResourcePattern>,
     prompts: Vec<Pattern>,
+    /// What has to agree with each of its answers; these have no bounds of their own.
+    bounds: Vec<Arc<Policy>>,
 }
 
 impl Policy {
@@ -71,7 +74,7 @@ impl Policy {
 
     /// A policy of patterns and rules, each in the order in which they are tried.
     pub fn new(patterns: Vec<Pattern>, rules: Vec<Rule>) -> Self {
-        Self { patterns, rules, resources: Vec::new(), prompts: Vec::new() }
+        Self { patterns, rules, ..Self::default() }
     }
 
     /// Grants every tool, with any arguments, every resource and every prompt.
@@ -92,7 +95,23 @@ impl Policy {
         Self { prompts, ..self }
     }
 
-    /// The patterns, in the order in which they are tried.
+    /// What this grants and the other one grants too: everything, with any arguments, needs the leave of
+    /// both. Where one of them asks, it is asked.
+    #[must_use]
+    pub fn at_most(&self, other: &Self) -> Self {
+        let mut narrowed = self.clone();
+        narrowed.bounds.extend(other.bounds.iter().cloned());
+        narrowed.bounds.push(Arc::new(Self { bounds: Vec::new(), ..other.clone() }));
+        narrowed
+    }
+
+    /// Whether all parts say so.
+    fn all(&self, says: impl Fn(&Self) -> bool) -> bool {
+        says(self) && self.bounds.iter().all(|bound| says(bound))
+    }
+
+    /// The patterns, in the order in which they are tried. What bounds a policy ([`Policy::at_most`])
+    /// is in none of its lists.
     pub fn patterns(&self) -> &[Pattern] {
         &self.patterns
     }
@@ -131,40 +150,40 @@ impl Policy {
 
     /// Whether a resource can be read.
     pub fn grants_resource(&self, server: &str, uri: &str) -> bool {
-        resource::grants(&self.resources, server, uri)
+        self.all(|part| resource::grants(&part.resources, server, uri))
     }
 
     /// Whether any resource of a server can be read.
     pub fn may_grant_resources(&self, server: &str) -> bool {
-        resource::may_grant_server(&self.resources, server)
+        self.all(|part| resource::may_grant_server(&part.resources, server))
     }
 
     /// Whether a resource that a template makes can be read.
     pub fn may_grant_template(&self, server: &str, uri_template: &str) -> bool {
         let start = uri_template.split('{').next().unwrap_or_default();
-        resource::may_grant_from(&self.resources, server, start)
+        self.all(|part| resource::may_grant_from(&part.resources, server, start))
     }
 
     /// Whether a prompt can be seen and used.
     pub fn grants_prompt(&self, name: &ToolName) -> bool {
-        last_match(&self.prompts, name)
+        self.all(|part| last_match(&part.prompts, name))
     }
 
     /// Whether any prompt of a server can be.
     pub fn may_grant_prompts(&self, server: &str) -> bool {
-        may_match_server(&self.prompts, server)
+        self.all(|part| may_match_server(&part.prompts, server))
     }
 
     /// Whether a tool is visible and, as far as its name goes, callable: the last pattern that
     /// matches it includes it.
     pub fn grants(&self, name: &ToolName) -> bool {
-        last_match(&self.patterns, name)
+        self.all(|part| last_match(&part.patterns, name))
     }
 
     /// Whether any tool of a server can be visible, as far as can be told without its tools'
     /// names: `false` means that the server need not be connected.
     pub fn may_grant_server(&self, server: &str) -> bool {
-        may_match_server(&self.patterns, server)
+        self.all(|part| may_match_server(&part.patterns, server))
     }
 
     /// Decides a call.
@@ -182,10 +201,29 @@ impl Policy {
     /// caught by a rule that denies or asks. A missing argument and `null` are the same: they
     /// fulfil and are caught only if the constraint is `optional`. Where a path has a `*`, a rule
     /// that allows wants every element to fit, and a rule that denies or asks is content with one.
+    ///
+    /// Of a policy with bounds ([`Policy::at_most`]) each part decides for itself: one denial denies,
+    /// and without one, whoever asks is asked.
     pub fn decide(&self, name: &ToolName, arguments: &Map<String, Value>) -> Decision {
         if !self.grants(name) {
             return Decision::Deny { reason: format!("no tool `{name}` is granted to this run") };
         }
+        let mut decision = self.decide_by_rules(name, arguments);
+        for bound in &self.bounds {
+            if matches!(decision, Decision::Deny { .. }) {
+                break;
+            }
+            match bound.decide_by_rules(name, arguments) {
+                Decision::Allow => {}
+                Decision::Ask { .. } if matches!(decision, Decision::Ask { .. }) => {}
+                narrower => decision = narrower,
+            }
+        }
+        decision
+    }
+
+    /// What the rules of this part say of a tool that is granted.
+    fn decide_by_rules(&self, name: &ToolName, arguments: &Map<String, Value>) -> Decision {
         let mut unfulfilled = Vec::new();
         for (index, rule) in self.rules.iter().enumerate() {
             if !rule.tools.matches(name) {
@@ -461,6 +499,58 @@ mod tests {
             let (before, after) = (Policy::new(patterns.clone(), rules), Policy::new(patterns, more));
             let allowed = |policy: &Policy| policy.decide(&tool, &arguments) == Decision::Allow;
             prop_assert!(allowed(&before) || !allowed(&after));
+        }
+
+        #[test]
+        fn a_narrowed_policy_grants_what_all_of_its_parts_do_and_nothing_else(
+            parts in prop::collection::vec((any_patterns(), any_rules(), any_patterns()), 1..4),
+            (tool, arguments) in any_call(),
+        ) {
+            let parts: Vec<Policy> = parts
+                .into_iter()
+                .map(|(tools, rules, prompts)| {
+                    let resources = prompts.iter().map(|one| one.to_string().parse().expect("one"));
+                    let resources = resources.collect();
+                    Policy::new(tools, rules).with_prompts(prompts).with_resources(resources)
+                })
+                .collect();
+            // From the left, and from the right.
+            let first = parts[1..].iter().fold(parts[0].clone(), |all, part| all.at_most(part));
+            let (last, rest) = parts.split_last().expect("one at least");
+            let second = rest.iter().rev().fold(last.clone(), |all, part| part.at_most(&all));
+            for narrowed in [first, second] {
+                let server = tool.upstream.as_str();
+                let uri = tool.tool.as_ref();
+                let all = |says: &dyn Fn(&Policy) -> bool| parts.iter().all(says);
+                prop_assert_eq!(narrowed.grants(&tool), all(&|it| it.grants(&tool)));
+                prop_assert_eq!(narrowed.grants_prompt(&tool), all(&|it| it.grants_prompt(&tool)));
+                let resource = |it: &Policy| it.grants_resource(server, uri);
+                prop_assert_eq!(resource(&narrowed), all(&resource));
+                for may in [
+                    Policy::may_grant_server, Policy::may_grant_resources, Policy::may_grant_prompts,
+                ] {
+                    prop_assert_eq!(may(&narrowed, server), all(&|it| may(it, server)));
+                }
+                let template = |it: &Policy| it.may_grant_template(server, "x{y}");
+                prop_assert_eq!(template(&narrowed), all(&template));
+                let decisions: Vec<Decision> =
+                    parts.iter().map(|part| part.decide(&tool, &arguments)).collect();
+                let allows = |it: &Decision| *it == Decision::Allow;
+                let denies = |it: &Decision| matches!(it, Decision::Deny { .. });
+                let decided = narrowed.decide(&tool, &arguments);
+                prop_assert_eq!(allows(&decided), decisions.iter().all(allows));
+                prop_assert_eq!(denies(&decided), decisions.iter().any(denies));
+            }
+        }
+
+        #[test]
+        fn nothing_that_is_done_to_a_narrowed_policy_widens_its_bounds(
+            mine in any_patterns(), bound in any_patterns(), (tool, _) in any_call(),
+        ) {
+            let bound = Policy::new(bound, Vec::new());
+            let mut narrowed = Policy::new(mine, Vec::new()).at_most(&bound);
+            narrowed.grant(ToolGlob::everything());
+            prop_assert_eq!(narrowed.grants(&tool), bound.grants(&tool));
         }
 
         #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::ids::CallId;
+use crate::ids::{CallId, RunId, UpstreamName};
 use crate::tool::{CallAnswer, CallMethod};
 
 /// One line: when, and what. The time is for people; nothing is decided by it.
@@ -36,6 +36,9 @@ pub enum EntryKind {
         caller: Option<Arc<str>>,
         /// By which program, as it calls itself.
         client: Option<Arc<str>>,
+        /// For the call of a plugin: what was called, and by whom. `name` is the tool then, `input` its
+        /// arguments, and there is no source.
+        plugin: Option<Box<PluginOrigin>>,
     },
     /// The guest asked for a call and the broker let it pass.
     Requested {
@@ -76,6 +79,21 @@ pub enum EntryKind {
         /// `ok`, or the error's kind as in the report.
         outcome: String,
     },
+}
+
+/// Where the run of a plugin comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginOrigin {
+    /// The run that called it.
+    pub parent: RunId,
+    /// By which of its calls.
+    pub call: CallId,
+    /// The plugin's installed name.
+    pub plugin: UpstreamName,
+    /// Its version, as its author calls it.
+    pub version: Option<String>,
+    /// SHA-256 of its component, in hexadecimal digits.
+    pub digest: Option<Arc<str>>,
 }
 
 impl Entry {

@@ -10,7 +10,7 @@ mod error;
 mod memory;
 mod store;
 
-pub use entry::{Entry, EntryKind};
+pub use entry::{Entry, EntryKind, PluginOrigin};
 pub use error::JournalError;
 pub use memory::MemoryStore;
 pub use store::JournalStore;

@@ -7,7 +7,7 @@ mod script;
 mod sessions;
 
 pub use report::{Degraded, ErrorKind, RunError, RunReport};
-pub(crate) use run::{Parts, start};
+pub(crate) use run::{Parts, random_seed, start};
 pub use run::{Run, StartError};
 pub use script::Script;
 pub use sessions::{

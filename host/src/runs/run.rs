@@ -2,6 +2,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use serde_json::value::to_raw_value;
 use tokio::sync::mpsc;
@@ -13,7 +14,7 @@ use super::script::Script;
 use super::sessions::{
     Admission, SessionError, SessionName, SessionReport, Sessions, Turn, Wanted,
 };
-use crate::broker::{Broker, CallLog, RunContext};
+use crate::broker::{Broker, CallLog, RunContext, Session, SessionScope};
 use crate::config::{NoProfile, Profile};
 use crate::events::RunEvent;
 use crate::ids::RunId;
@@ -154,6 +155,12 @@ pub(crate) fn start(parts: Parts, profile: &Profile, script: Script) -> Result<R
     let meta = script.meta.as_ref().and_then(|meta| to_raw_value(meta).ok());
     // Now and not in the task: a reload in between must not give the run one configuration's profile
     // and another's servers.
+    let seed = script.seed.unwrap_or_else(random_seed);
+    let scope = match (&script.session, &script.connection) {
+        (Some(name), _) => SessionScope::Named(name.as_str().into()),
+        (None, Some(connection)) => SessionScope::Connection(Arc::clone(connection)),
+        (None, None) => SessionScope::Run(id.clone()),
+    };
     let road = parts.broker.open(RunContext {
         id: id.clone(),
         policy: profile.policy.clone(),
@@ -162,9 +169,17 @@ pub(crate) fn start(parts: Parts, profile: &Profile, script: Script) -> Result<R
         handler: script.client_handler.clone(),
         meta,
         events: Some(sender.clone()),
+        session: Session {
+            caller: script.caller.identity(),
+            profile: profile.name.as_str().into(),
+            scope,
+        },
+        seed,
+        repeatable: script.seed.is_some(),
     });
     let place = Place { sandbox: parts.sandbox, session, cancel: cancel.clone() };
-    let task = tokio::spawn(drive(place, road, profile.clone(), script, id.clone(), sender));
+    let task =
+        tokio::spawn(drive(place, road, profile.clone(), script, (id.clone(), seed), sender));
     let cancel_on_drop = cancel.clone().drop_guard();
     Ok(Run { id, events, cancel, task, _cancel_on_drop: cancel_on_drop })
 }
@@ -194,12 +209,11 @@ async fn drive(
     (calls, log): (Box<dyn RunCalls>, CallLog),
     profile: Profile,
     script: Script,
-    id: RunId,
+    (id, seed): (RunId, u64),
     events: mpsc::Sender<RunEvent>,
 ) -> Result<RunReport, StartError> {
     let limits = script.limits.unwrap_or_else(|| profile.limits.clone());
     let repeatable = script.seed.is_some();
-    let seed = script.seed.unwrap_or_else(random_seed);
     let replayable = script.directories.is_empty() && script.session.is_none();
     let input = script.input.map(|input| input.to_string());
     log.journal(EntryKind::Started {
@@ -211,6 +225,7 @@ async fn drive(
         profile: profile.name.to_string(),
         caller: script.caller.id,
         client: script.client,
+        plugin: None,
     })
     .await;
     let program = Program {
@@ -300,7 +315,7 @@ async fn in_session(
 }
 
 /// Seeds are printed and typed again: 53 bits, so that a JSON reader keeps every digit.
-fn random_seed() -> u64 {
+pub(crate) fn random_seed() -> u64 {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     u64::from_le_bytes(bytes) >> 11

@@ -26,6 +26,7 @@ pub struct Script {
     pub(super) client_handler: Option<Arc<dyn ClientHandler>>,
     pub(super) meta: Option<Map<String, Value>>,
     pub(super) session: Option<String>,
+    pub(super) connection: Option<Arc<str>>,
     pub(super) session_share: Option<usize>,
 }
 
@@ -66,6 +67,7 @@ impl Script {
             client_handler: None,
             meta: None,
             session: None,
+            connection: None,
             session_share: None,
         }
     }
@@ -107,6 +109,14 @@ impl Script {
     /// sees no directories.
     pub fn session(mut self, name: impl Into<String>) -> Self {
         self.session = Some(name.into());
+        self
+    }
+
+    /// Over which of its caller's connections it comes. What plugins keep they keep for this where the
+    /// script has no [`Script::session`]; without either, for this one run. No two connections may have
+    /// the same name.
+    pub fn connection(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.connection = Some(name.into());
         self
     }
 

@@ -427,6 +427,7 @@ fn call_failure(call: wit::UncaughtCall) -> Outcome {
         Some("tool_calls") => Some(LimitKind::ToolCalls),
         Some("argument") => Some(LimitKind::Argument),
         Some("answer") => Some(LimitKind::Answer),
+        Some("depth") => Some(LimitKind::Depth),
         _ => None,
     };
     match exhausted {

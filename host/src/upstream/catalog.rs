@@ -53,6 +53,19 @@ pub(super) fn places(tools: &[ToolDescription]) -> Places {
 }
 
 impl Catalog {
+    /// What a plugin offers: tools that run in this process. They are checked already.
+    pub fn of_plugin(name: &str, version: Option<String>, tools: Vec<ToolDescription>) -> Self {
+        Self {
+            server_name: Some(name.to_owned()),
+            server_version: version,
+            instructions: None,
+            era: Era::Modern,
+            places: places(&tools),
+            tools: tools.into(),
+            problems: Vec::new(),
+        }
+    }
+
     /// Looks a tool up by the name that its server gives it.
     pub fn tool(&self, name: &str) -> Option<&ToolDescription> {
         self.places.get(name).and_then(|place| self.tools.get(*place))

@@ -114,6 +114,14 @@ pub enum UpstreamError {
         #[source]
         cause: MissingCaller,
     },
+    /// A plugin, which is called as a server is, cannot be used.
+    #[error("plugin {plugin} cannot be used: {problem}")]
+    Plugin {
+        /// Which one.
+        plugin: UpstreamName,
+        /// What is wrong with it, and the way out.
+        problem: Arc<str>,
+    },
     /// The host is shutting its upstreams down.
     #[error("server {server} is not called any more: the host is shutting down")]
     Closed {
@@ -143,7 +151,8 @@ impl UpstreamError {
             | Self::Unauthorized { server, .. }
             | Self::Down { server, .. }
             | Self::Caller { server, .. }
-            | Self::Closed { server } => Some(server),
+            | Self::Closed { server }
+            | Self::Plugin { plugin: server, .. } => Some(server),
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::asking::Relay;
 use super::gateway::Watched;
 use super::wire::{self, RpcError};
+use crate::ids::RunId;
 use crate::tool::Json;
 use crate::upstream::{Caller, ClientCapabilities, ClientHandler, Era, Refusal};
 
@@ -173,6 +174,8 @@ pub(in crate::server) struct Peer {
     pub(in crate::server) gone: CancellationToken,
     /// Whether all requests of its client come through it, so that nobody comes back once it is gone.
     is_the_client: bool,
+    /// A name that no other peer has.
+    name: Arc<str>,
 }
 
 impl Peer {
@@ -196,12 +199,20 @@ impl Peer {
             watched: Watched::default(),
             gone: CancellationToken::new(),
             is_the_client,
+            name: RunId::random().to_string().into(),
         })
     }
 
     /// Ends when the client can never come back, as far as that can be known.
     pub(in crate::server) fn gone_for_good(&self) -> Option<&CancellationToken> {
         self.is_the_client.then_some(&self.gone)
+    }
+
+    /// Its name, if it outlives one request: what plugins keep for a client is kept under this.
+    pub(in crate::server) fn connection(&self) -> Option<Arc<str>> {
+        // Who never introduced itself may be there for this one request only.
+        let lasts = self.is_the_client || self.client().is_some();
+        lasts.then(|| Arc::clone(&self.name))
     }
 
     /// Who it is, once it has said so.

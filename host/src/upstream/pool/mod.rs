@@ -128,6 +128,16 @@ impl Upstreams {
         self.inner.client.news.subscribe()
     }
 
+    /// What is offered beside the servers changed: whoever waits for [`Upstreams::news`] looks again.
+    pub(crate) fn announce(&self) {
+        self.inner.client.news.tell();
+    }
+
+    /// Who answers what is asked where a call brings nobody of its own.
+    pub(crate) fn handler(&self) -> Option<&Arc<dyn ClientHandler>> {
+        self.inner.client.handler.as_ref()
+    }
+
     /// The servers as they are now, for one user of them. What is opened for this user alone is
     /// closed when the last clone of the access is dropped.
     pub fn access(&self, caller: Caller) -> Access {

@@ -622,7 +622,8 @@ impl Blame {
             | UpstreamError::UnknownServer { .. }
             | UpstreamError::Down { .. }
             | UpstreamError::Caller { .. }
-            | UpstreamError::Closed { .. } => Self::Nobody,
+            | UpstreamError::Closed { .. }
+            | UpstreamError::Plugin { .. } => Self::Nobody,
         }
     }
 }

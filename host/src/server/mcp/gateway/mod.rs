@@ -227,6 +227,7 @@ impl Facade {
             handler: Some(Arc::clone(&request.handler)),
             meta: forward.meta(request),
             events: forward.wants_any().then_some(events),
+            connection: request.exchange.peer.connection(),
         };
         let mut call = std::pin::pin!(self.host().call(&view.profile, method, what, options));
         let answer = loop {
