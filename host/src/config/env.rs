@@ -39,6 +39,12 @@ pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 /// Where programs keep their configuration on Windows.
 pub const APPDATA: &str = "APPDATA";
 
+/// The folder of Docker's `config.json`, whose logins are used for registries; `~/.docker` if unset.
+pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+
+/// The content of such a `config.json`, in its place.
+pub const DOCKER_AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
+
 /// Finds the value of an environment variable.
 pub type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 

@@ -7,6 +7,7 @@
 //! - [`settings`]: what the operator says of it: what it may do at most, and how much.
 //! - [`installed`]: the folder in which installed plugins lie.
 //! - [`build`]: how an author's project becomes a component.
+//! - [`registry`]: pulled from and pushed to where others get them; [`signature`]: who signed them.
 //! - [`lock`]: what was accepted, by digest; [`growth`]: what a new version has or asks for beyond that.
 
 pub mod build;
@@ -14,4 +15,6 @@ pub mod growth;
 pub mod installed;
 pub mod lock;
 pub mod manifest;
+pub mod registry;
 pub mod settings;
+pub mod signature;
