@@ -10,16 +10,20 @@ use serde::Deserialize;
 pub enum Language {
     /// Python: CPython 3.14.
     Python,
+    /// JavaScript, and TypeScript: QuickJS-ng. A program's name tells which of the two it is.
+    #[serde(rename = "javascript")]
+    JavaScript,
 }
 
 impl Language {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Python];
+    pub const ALL: [Self; 2] = [Self::Python, Self::JavaScript];
 
     /// The name in configuration, in reports and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Python => "python",
+            Self::JavaScript => "javascript",
         }
     }
 }

@@ -19,6 +19,7 @@ mod gateway;
 mod grants;
 mod hosts;
 mod init;
+mod javascript;
 mod library;
 mod limits;
 mod monitor;

@@ -295,7 +295,7 @@ async fn in_session(
     surroundings: Surroundings,
     cancel: &CancellationToken,
 ) -> Result<(Execution, Option<SessionReport>), StartError> {
-    if program.name == Script::DEFAULT_NAME {
+    if Script::is_unnamed(&program.name) {
         program.name = format!("cell {}", turn.number);
     }
     let guest = match turn.take_guest() {

@@ -45,18 +45,38 @@ impl Script {
     /// Bytes of source text that are accepted.
     pub const MAX_SOURCE_BYTES: usize = 4 << 20;
 
-    /// What tracebacks call a script without a name.
-    pub(super) const DEFAULT_NAME: &str = "script.py";
+    /// What tracebacks call Python without a name.
+    const PYTHON_NAME: &str = "script.py";
+
+    /// What tracebacks call JavaScript without a name.
+    const JAVASCRIPT_NAME: &str = "script.js";
+
+    /// What tracebacks call TypeScript without a name.
+    const TYPESCRIPT_NAME: &str = "script.ts";
 
     /// Bytes of JSON that are accepted for [`Script::meta`].
     pub const MAX_META_BYTES: usize = 16 << 10;
 
     /// Python source.
     pub fn python(source: impl Into<String>) -> Self {
+        Self::new(Language::Python, Self::PYTHON_NAME, source.into())
+    }
+
+    /// JavaScript source. Types in it are errors, as they are to every JavaScript engine.
+    pub fn javascript(source: impl Into<String>) -> Self {
+        Self::new(Language::JavaScript, Self::JAVASCRIPT_NAME, source.into())
+    }
+
+    /// TypeScript source; JavaScript is TypeScript too. Its types are taken off, not checked.
+    pub fn typescript(source: impl Into<String>) -> Self {
+        Self::new(Language::JavaScript, Self::TYPESCRIPT_NAME, source.into())
+    }
+
+    fn new(language: Language, name: &str, source: String) -> Self {
         Self {
-            language: Language::Python,
-            name: Self::DEFAULT_NAME.to_owned(),
-            source: source.into(),
+            language,
+            name: name.to_owned(),
+            source,
             input: None,
             seed: None,
             profile: None,
@@ -136,13 +156,20 @@ impl Script {
         self.profile.as_deref()
     }
 
-    /// The name that tracebacks show; by default `script.py`, in a session `cell 1` and so on.
+    /// The name that tracebacks show; by default `script.py`, `script.js` or `script.ts`, in a session
+    /// `cell 1` and so on. For JavaScript it says more: whatever ends in `.js`, `.mjs` or `.cjs` has no
+    /// types, and everything else is TypeScript.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// What the script gets as `inputs`, and as text from `input()` and `sys.stdin`.
+    /// Whether nobody has named it.
+    pub(super) fn is_unnamed(name: &str) -> bool {
+        [Self::PYTHON_NAME, Self::JAVASCRIPT_NAME, Self::TYPESCRIPT_NAME].contains(&name)
+    }
+
+    /// What the script gets as `inputs`; in Python also as text from `input()` and `sys.stdin`.
     pub fn input(mut self, input: Value) -> Self {
         self.input = Some(input);
         self

@@ -19,6 +19,7 @@ mod meter;
 mod plugins;
 mod ready;
 mod runtimes;
+mod snapshot;
 mod state;
 
 pub use cache::Cache;

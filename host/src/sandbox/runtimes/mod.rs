@@ -2,6 +2,7 @@
 //! this library, once, and compiled once for this machine; both results are cached by content.
 
 mod componentize;
+mod javascript;
 mod python;
 
 use std::path::PathBuf;
@@ -94,6 +95,7 @@ impl Runtimes<'_> {
         }
         let wasm = match language {
             Language::Python => python::build(self.cache, progress)?,
+            Language::JavaScript => javascript::build(progress)?,
         };
         self.cache.write(&path, &wasm)?;
         Ok(wasm)
@@ -172,6 +174,7 @@ fn id(language: Language) -> String {
     let mut hasher = blake3::Hasher::new();
     match language {
         Language::Python => python::hash_sources(&mut hasher),
+        Language::JavaScript => javascript::hash_sources(&mut hasher),
     }
     hash_files(&mut hasher, WIT);
     format!("{language}-{}", &hasher.finalize().to_hex()[..16])

@@ -1,0 +1,1 @@
+//! Reads a program before it runs.
