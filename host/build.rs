@@ -38,7 +38,35 @@ fn main() -> io::Result<()> {
     writeln!(text, "pub(super) const PYTHON_REQUIREMENTS: &str = include_str!({requirements:?});")
         .expect("writes to a string");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
-    fs::write(out.join("embedded_sources.rs"), text)
+    fs::write(out.join("embedded_sources.rs"), text)?;
+    templates(&package.join("src/plugins/templates"), &out.join("embedded_templates.rs"))
+}
+
+/// The projects that `toolcell plugin new` writes, one folder for each language.
+fn templates(folder: &Path, to: &Path) -> io::Result<()> {
+    let mut text = String::new();
+    for language in ["rust", "python", "javascript"] {
+        let folder = folder.join(language);
+        println!("cargo:rerun-if-changed={}", folder.display());
+        let mut files = Vec::new();
+        if folder.is_dir() {
+            collect(&folder, &mut files)?;
+        }
+        files.sort();
+        let name = language.to_uppercase();
+        writeln!(text, "const {name}: &[TemplateFile] = &[").expect("writes to a string");
+        for file in files {
+            let relative = file.strip_prefix(&folder).expect("lies in the folder");
+            let relative = relative.to_str().expect("our file names are UTF-8").replace('\\', "/");
+            writeln!(
+                text,
+                "    TemplateFile {{ path: {relative:?}, bytes: include_bytes!({file:?}) }},"
+            )
+            .expect("writes to a string");
+        }
+        text.push_str("];\n");
+    }
+    fs::write(to, text)
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {

@@ -6,7 +6,7 @@
 //! - [`manifest`]: what its author says of it, and what it asks for.
 //! - [`settings`]: what the operator says of it: what it may do at most, and how much.
 //! - [`installed`]: the folder in which installed plugins lie.
-//! - [`build`]: how an author's project becomes a component.
+//! - [`templates`]: the project that an author begins with; [`build`]: how it becomes a component.
 //! - [`registry`]: pulled from and pushed to where others get them; [`signature`]: who signed them.
 //! - [`lock`]: what was accepted, by digest; [`growth`]: what a new version has or asks for beyond that.
 
@@ -18,3 +18,4 @@ pub mod manifest;
 pub mod registry;
 pub mod settings;
 pub mod signature;
+pub mod templates;
