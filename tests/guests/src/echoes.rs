@@ -2,8 +2,8 @@
 
 wit_bindgen::generate!({ path: "../../guest-sdk/wit", world: "plugin-guest" });
 
+use self::toolcell::guest::tools::{ContentBlock, Output};
 use exports::toolcell::guest::plugin::{Definition, Guest, Refusal};
-use toolcell::guest::tools::{ContentBlock, Output};
 
 struct Echoes;
 

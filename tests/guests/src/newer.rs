@@ -25,7 +25,7 @@ struct Newer;
 
 impl Guest for Newer {
     fn list_tools() -> Vec<String> {
-        toolcell::guest::tools::call("x.y", "{}").into_iter().collect()
+        self::toolcell::guest::tools::call("x.y", "{}").into_iter().collect()
     }
 }
 
