@@ -2,29 +2,26 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
-use wasmtime::component::ResourceTableError;
-use wasmtime::{AsContext, Trap};
-use wasmtime_wasi::I32Exit;
+use wasmtime::Store;
+use wasmtime::component::Component;
 
 use super::bindings::exports::toolcell::guest::script as wit;
+use super::bindings::{ScriptRuntime, ScriptRuntimePre};
 use super::cache::Cache;
-use super::engine::{METERED, SandboxEngine};
+use super::drive::{Drive, Driven, Entry, Stopped, cut, memory_reached};
+use super::engine::SandboxEngine;
 use super::error::{Exception, Failure, Outcome, SandboxError};
-use super::meter::{Meter, Metered};
+use super::limiter::MemoryLimiter;
 use super::ready::{Maker, Ready};
 use super::runtimes::{CachedRuntime, Runtimes};
-use super::state::{GuestState, MAX_HANDLES, Surroundings, all_fuel_used, own_fuel_used};
-use crate::events::Stream;
+use super::state::{GuestState, Surroundings};
 use crate::language::Language;
 use crate::limits::{LimitKind, LimitReached, Limits, Usage};
-
-/// How much of a text that a guest hands over at its end is kept: error messages, tracebacks.
-const HANDED_OVER_BYTES: usize = 1 << 20;
 
 /// Makes sandboxes and runs programs in them. Cheap to clone; the last clone ends the workers.
 #[derive(Clone)]
@@ -41,7 +38,7 @@ struct Inner {
 
 /// A loaded language runtime and the worker that keeps instances of it ready.
 struct Runtime {
-    maker: Arc<Maker>,
+    maker: Arc<Maker<ScriptRuntimePre<GuestState>>>,
     worker: Option<AbortHandle>,
 }
 
@@ -154,7 +151,7 @@ impl Sandbox {
         // Not before: the first use of a runtime may have to build it, and no run is to blame for that.
         let started = Instant::now();
         let ready = maker.take().await?;
-        let run = Run { entry: Entry::Fresh, program, surroundings, started };
+        let run = Run { mode: Mode::Fresh, program, surroundings, started };
         let (execution, ready, _) = run.drive(ready, cancel).await?;
         maker.retire(ready.store);
         Ok(execution)
@@ -190,7 +187,7 @@ impl Sandbox {
     ) -> Result<(Execution, Option<KeptGuest>), SandboxError> {
         assert_eq!(guest.language, program.language, "a guest speaks one language");
         let language = guest.language;
-        let run = Run { entry: Entry::Kept, program, surroundings, started: Instant::now() };
+        let run = Run { mode: Mode::Kept, program, surroundings, started: Instant::now() };
         let (execution, ready, usable) = run.drive(*guest.ready, cancel).await?;
         if usable {
             return Ok((execution, Some(KeptGuest { language, ready: Box::new(ready) })));
@@ -199,9 +196,30 @@ impl Sandbox {
         Ok((execution, None))
     }
 
-    async fn maker(&self, language: Language) -> Result<&Maker, SandboxError> {
+    async fn maker(
+        &self,
+        language: Language,
+    ) -> Result<&Maker<ScriptRuntimePre<GuestState>>, SandboxError> {
         let runtime = self.runtime(language, Arc::new(|step| tracing::info!("{step}"))).await?;
         Ok(&runtime.maker)
+    }
+
+    pub(super) fn cache(&self) -> &Cache {
+        &self.inner.cache
+    }
+
+    pub(super) fn engine(&self) -> &SandboxEngine {
+        &self.inner.engine
+    }
+
+    /// How many instances of each runtime are kept ready.
+    pub(super) fn ready_count(&self) -> usize {
+        self.inner.ready_count
+    }
+
+    /// Loads compiled code from the cache, if it is there and is what was written.
+    pub(super) fn load_compiled(&self, path: &std::path::Path) -> Option<Component> {
+        self.runtimes().load_compiled(path)
     }
 
     fn runtimes(&self) -> Runtimes<'_> {
@@ -226,7 +244,11 @@ impl Sandbox {
             };
             let Inner { engine, ready_count, .. } = &*self.inner;
             let name = format!("the {language} runtime");
-            let maker = Arc::new(Maker::new(name, engine, &component, *ready_count)?);
+            let prepared =
+                engine.linker.instantiate_pre(&component).and_then(ScriptRuntimePre::new);
+            let prepared = prepared
+                .map_err(|source| SandboxError::Component { name: name.clone(), source })?;
+            let maker = Arc::new(Maker::new(name, engine, prepared, *ready_count));
             let worker = (*ready_count > 0)
                 .then(|| tokio::spawn(Arc::clone(&maker).keep_filled()).abort_handle());
             Ok(Runtime { maker, worker })
@@ -238,12 +260,12 @@ impl Sandbox {
 /// A guest between two programs of one session. Dropping it ends the session.
 pub struct KeptGuest {
     language: Language,
-    ready: Box<Ready>,
+    ready: Box<Ready<ScriptRuntime>>,
 }
 
 /// Which of the runtime's two functions runs a program.
 #[derive(Clone, Copy)]
-enum Entry {
+enum Mode {
     /// In a namespace of its own.
     Fresh,
     /// In that of the programs before it.
@@ -252,37 +274,43 @@ enum Entry {
 
 /// A program on its way through a guest.
 struct Run {
-    entry: Entry,
+    mode: Mode,
     program: Program,
     surroundings: Surroundings,
     started: Instant,
+}
+
+struct Script {
+    mode: Mode,
+    program: wit::Program,
+}
+
+impl Entry<ScriptRuntime> for Script {
+    type Returned = Result<Option<String>, wit::Failure>;
+
+    async fn enter(
+        self,
+        guest: &ScriptRuntime,
+        store: &mut Store<GuestState>,
+    ) -> wasmtime::Result<Self::Returned> {
+        let script = guest.toolcell_guest_script();
+        match self.mode {
+            Mode::Fresh => script.call_run(store, &self.program).await,
+            Mode::Kept => script.call_run_kept(store, &self.program).await,
+        }
+    }
 }
 
 impl Run {
     /// Gives the guest back too, and whether it can run another program.
     async fn drive(
         self,
-        ready: Ready,
+        ready: Ready<ScriptRuntime>,
         cancel: &CancellationToken,
-    ) -> Result<(Execution, Ready, bool), SandboxError> {
-        let Self { entry, program, surroundings, started } = self;
-        let Ready { mut store, guest } = ready;
+    ) -> Result<(Execution, Ready<ScriptRuntime>, bool), SandboxError> {
+        let Self { mode, program, surroundings, started } = self;
         let limits = surroundings.limits.clone();
         let language = program.language;
-        let failed = |source| SandboxError::Instantiate { name: language.to_string(), source };
-        let fuel_before = own_fuel_used(&store.as_context());
-        let time = store.data().clock.handed_over(fuel_before);
-        if METERED {
-            store.set_fuel(limits.fuel).map_err(failed)?;
-        }
-        // One call between guest and host carries at most what the guest itself may have, so the
-        // host's copies of it are bounded. What is too much for its purpose is refused by whoever
-        // looks at it, with the name of the limit, which a bound here could not tell.
-        let carried = limits.memory_bytes.min(Limits::MAX_MEMORY_BYTES);
-        store.set_hostcall_fuel(usize::try_from(carried).unwrap_or(usize::MAX));
-        let pauses = surroundings.calls.pauses();
-        store.data_mut().adopt(surroundings, time)?;
-
         let program = wit::Program {
             name: program.name,
             source: program.source,
@@ -290,89 +318,29 @@ impl Run {
             allowed_imports: program.allowed_imports,
             max_value_bytes: limits.output_bytes,
         };
-        let mut computed = Duration::ZERO;
-        let end = {
-            let script = guest.toolcell_guest_script();
-            let run = async {
-                match entry {
-                    Entry::Fresh => script.call_run(&mut store, &program).await,
-                    Entry::Kept => script.call_run_kept(&mut store, &program).await,
-                }
-            };
-            let mut run = std::pin::pin!(run);
-            let metered =
-                Meter { inner: run.as_mut(), computed: &mut computed, limit: limits.compute_time };
-            // While a person is asked on the run's behalf, its deadline stands still.
-            let deadline = pauses.elapse(started.into(), limits.deadline);
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => End::Cancelled,
-                () = deadline => End::Deadline,
-                metered = metered => match metered {
-                    Metered::Done(result) => End::Returned(result),
-                    Metered::OutOfTime => End::OutOfComputeTime,
-                },
-            }
-        };
+        let carried_bytes = Limits::MAX_MEMORY_BYTES;
+        let name = language.name();
+        let drive = Drive { surroundings, started, fuel_before: 0, name, carried_bytes };
+        let driven = drive.drive(ready, Script { mode, program }, cancel).await?;
+        let Driven { end, stdout, stderr, usage, ready } = driven;
         // A guest that was stopped in the middle of its work cannot be entered again.
-        let usable = matches!(end, End::Returned(Ok(_)));
-        let fuel = all_fuel_used(&store.as_context());
-        let wall = started.elapsed();
-        let state = store.data();
-        let outcome = outcome(end, &limits, state, Times { fuel, computed, wall });
-        let console = state.lock_console();
-        let execution = Execution {
-            outcome,
-            stdout: console.text(Stream::Stdout),
-            stderr: console.text(Stream::Stderr),
-            usage: Usage {
-                fuel,
-                compute: computed,
-                wall,
-                memory_bytes: state.limiter.peak_bytes(),
-                tool_calls: state.calls.count(),
-                output_bytes: console.written(),
-            },
+        let usable = end.is_ok();
+        let outcome = match end {
+            Ok(Ok(value)) => returned_value(value, &limits),
+            Ok(Err(failure)) => program_failure(failure, &limits, &ready.store.data().limiter),
+            Err(Stopped::Cancelled) => Outcome::Cancelled,
+            Err(Stopped::Limit(reached)) => Outcome::LimitReached { reached, exception: None },
+            Err(Stopped::Exited(status)) => exited(status),
+            Err(Stopped::Trapped(why)) => Outcome::Trapped(why),
         };
-        drop(console);
-        store.data_mut().let_go();
-        Ok((execution, Ready { store, guest }, usable))
+        Ok((Execution { outcome, stdout, stderr, usage }, ready, usable))
     }
 }
 
-/// What made the guest stop.
-enum End {
-    Returned(wasmtime::Result<Result<Option<String>, wit::Failure>>),
-    OutOfComputeTime,
-    Deadline,
-    Cancelled,
-}
-
-#[derive(Clone, Copy)]
-struct Times {
-    fuel: u64,
-    computed: Duration,
-    wall: Duration,
-}
-
-fn outcome(end: End, limits: &Limits, state: &GuestState, used: Times) -> Outcome {
-    let reached = |kind, limit, used| Outcome::LimitReached {
-        reached: LimitReached { kind, limit, used },
-        exception: None,
-    };
-    match end {
-        End::Cancelled => Outcome::Cancelled,
-        End::Deadline => {
-            reached(LimitKind::Deadline, milliseconds(limits.deadline), milliseconds(used.wall))
-        }
-        End::OutOfComputeTime => reached(
-            LimitKind::ComputeTime,
-            milliseconds(limits.compute_time),
-            milliseconds(used.computed),
-        ),
-        End::Returned(Ok(Ok(value))) => returned_value(value, limits),
-        End::Returned(Ok(Err(failure))) => program_failure(failure, limits, state),
-        End::Returned(Err(error)) => trapped(&error, limits, state, used),
+fn exited(status: i32) -> Outcome {
+    match status {
+        0 => Outcome::Value(None),
+        status => Outcome::Failed(Failure::Exit(status)),
     }
 }
 
@@ -396,24 +364,24 @@ fn value_too_large(bytes: u64, limits: &Limits) -> Outcome {
     }
 }
 
-fn program_failure(failure: wit::Failure, limits: &Limits, state: &GuestState) -> Outcome {
+fn program_failure(failure: wit::Failure, limits: &Limits, limiter: &MemoryLimiter) -> Outcome {
     match failure {
         wit::Failure::Syntax(error) => Outcome::Failed(Failure::Syntax(error.into())),
         wit::Failure::Exception(error) => Outcome::Failed(Failure::Exception(error.into())),
-        wit::Failure::Exit(0) => Outcome::Value(None),
-        wit::Failure::Exit(status) => Outcome::Failed(Failure::Exit(status)),
+        wit::Failure::Exit(status) => exited(status),
         wit::Failure::Value(why) => Outcome::Failed(Failure::Value(cut(why))),
         wit::Failure::ValueTooLarge(bytes) => value_too_large(bytes, limits),
         // CPython's parser says so when a source is nested too deeply, and a program may raise one
         // itself: with words of its own and no wish of ours refused, memory is not the matter.
         wit::Failure::Memory(error)
-            if state.limiter.refused_bytes().is_none() && !error.message.is_empty() =>
+            if limiter.refused_bytes().is_none() && !error.message.is_empty() =>
         {
             Outcome::Failed(Failure::Exception(error.into()))
         }
-        wit::Failure::Memory(error) => {
-            Outcome::LimitReached { reached: memory_reached(state), exception: Some(error.into()) }
-        }
+        wit::Failure::Memory(error) => Outcome::LimitReached {
+            reached: memory_reached(limiter),
+            exception: Some(error.into()),
+        },
         wit::Failure::Recursion((error, depth)) => Outcome::LimitReached {
             reached: LimitReached { kind: LimitKind::Recursion, limit: depth, used: depth },
             exception: Some(error.into()),
@@ -443,52 +411,6 @@ fn call_failure(call: wit::UncaughtCall) -> Outcome {
     }
 }
 
-/// Finds out why the guest was stopped from inside.
-fn trapped(error: &wasmtime::Error, limits: &Limits, state: &GuestState, used: Times) -> Outcome {
-    let limit = |reached| Outcome::LimitReached { reached, exception: None };
-    if let Some(reached) = error.downcast_ref::<LimitReached>() {
-        return limit(*reached);
-    }
-    if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
-        return match status {
-            0 => Outcome::Value(None),
-            status => Outcome::Failed(Failure::Exit(*status)),
-        };
-    }
-    if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
-        return Outcome::Trapped(format!(
-            "the script keeps more than {MAX_HANDLES} files, directories and waits open at once"
-        ));
-    }
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::OutOfFuel) => {
-            limit(LimitReached { kind: LimitKind::Fuel, limit: limits.fuel, used: used.fuel })
-        }
-        Some(Trap::StackOverflow) => limit(LimitReached {
-            kind: LimitKind::Stack,
-            limit: Limits::STACK_BYTES,
-            used: Limits::STACK_BYTES,
-        }),
-        // A language runtime that cannot get memory for its own needs gives up by trapping.
-        Some(_) if state.limiter.refused_bytes().is_some() => limit(memory_reached(state)),
-        _ => Outcome::Trapped(format!("{error:#}")),
-    }
-}
-
-fn memory_reached(state: &GuestState) -> LimitReached {
-    let limiter = &state.limiter;
-    LimitReached {
-        kind: LimitKind::Memory,
-        limit: limiter.limit_bytes(),
-        // Python gives up some wishes by itself, without asking us: then what it has is all we know.
-        used: limiter.refused_bytes().unwrap_or(limiter.peak_bytes()),
-    }
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 impl From<wit::Uncaught> for Exception {
     fn from(error: wit::Uncaught) -> Self {
         Self {
@@ -497,13 +419,4 @@ impl From<wit::Uncaught> for Exception {
             traceback: cut(error.traceback),
         }
     }
-}
-
-/// Keeps the beginning of a text. A guest may hand over as much as it has memory.
-fn cut(mut text: String) -> String {
-    if text.len() > HANDED_OVER_BYTES {
-        text.truncate(text.floor_char_boundary(HANDED_OVER_BYTES));
-        text.shrink_to_fit();
-    }
-    text
 }

@@ -34,6 +34,10 @@ impl MemoryLimiter {
         self.limit_bytes
     }
 
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.used_bytes
+    }
+
     pub(super) fn peak_bytes(&self) -> u64 {
         self.peak_bytes
     }

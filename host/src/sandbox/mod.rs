@@ -10,6 +10,7 @@ mod cache;
 mod calls;
 mod clock;
 mod console;
+mod drive;
 mod engine;
 mod error;
 mod execution;

@@ -74,11 +74,11 @@ pub struct Surroundings {
 
 impl GuestState {
     /// The state in which an instance waits for its run: it can do nothing.
-    pub(super) fn idle() -> Self {
+    pub(super) fn idle(memory_bytes: u64) -> Self {
         Self {
             wasi: WasiCtxBuilder::new().build(),
             table: handles(),
-            limiter: MemoryLimiter::new(Limits::MAX_MEMORY_BYTES),
+            limiter: MemoryLimiter::new(memory_bytes),
             calls: Box::new(NoCalls),
             console: Arc::new(std::sync::Mutex::new(Console::new(0, None))),
             clock: Arc::new(RunClock::start(true, Duration::ZERO)),

@@ -108,6 +108,9 @@ pub enum PluginError {
         /// What is wrong.
         problem: String,
     },
+    /// No instance of it can be made: it breaks down at its start, or wants more than it may have.
+    #[error("it cannot be started: {0}")]
+    Start(String),
     /// It broke down when it was asked for its tools.
     #[error("it breaks down when it is asked for its tools: {0}")]
     ListingTrapped(String),

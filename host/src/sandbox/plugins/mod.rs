@@ -5,8 +5,17 @@
 //! Whose plugin it is, what it may call and what its state is are others' business: see
 //! `host/src/plugins` and the broker.
 
+mod answer;
+mod entries;
 mod error;
+mod inspect;
+mod listing;
+mod load;
 mod loaded;
+mod names;
+#[cfg(test)]
+mod tests;
+mod typed;
 
 use std::sync::Arc;
 

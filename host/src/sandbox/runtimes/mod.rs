@@ -101,7 +101,7 @@ impl Runtimes<'_> {
         Ok(wasm)
     }
 
-    fn load_compiled(&self, path: &std::path::Path) -> Option<Component> {
+    pub(super) fn load_compiled(&self, path: &std::path::Path) -> Option<Component> {
         if self.cache.condition(path, false) != Condition::Sound {
             return None;
         }
