@@ -13,6 +13,7 @@ use crate::ids::{CallId, RunId, UpstreamName};
 use crate::journal::{EntryKind, JournalStore, MemoryStore};
 use crate::language::Language;
 use crate::monitor::{Monitor, MonitorScope};
+use crate::plugins::{EmbeddedPlugin, PluginSet};
 use crate::runs::{self, Parts, Run, RunReport, Script, Sessions, StartError};
 use crate::sandbox::{Cache, CallRequest, Sandbox, SandboxError};
 use crate::tool::{CallAnswer, CallMethod, Json};
@@ -43,6 +44,7 @@ struct Inner {
     /// Replaced as a whole by [`Host::reload`].
     config: RwLock<Arc<Config>>,
     parts: Parts,
+    plugins: PluginSet,
 }
 
 /// What a [`Host::reload`] did to the servers, each in the order of its configuration.
@@ -150,6 +152,7 @@ pub struct HostBuilder {
     handler: Option<Arc<dyn ClientHandler>>,
     token_store: Option<TokenStore>,
     prompt: Option<Arc<dyn AuthorizationPrompt>>,
+    plugins: Vec<EmbeddedPlugin>,
     progress: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -219,13 +222,21 @@ impl HostBuilder {
         self
     }
 
+    /// A plugin that does not lie in the configuration's folder. It may do what its settings say, within
+    /// what its caller may; the profiles have to grant its tools as those of a server.
+    pub fn plugin(mut self, plugin: EmbeddedPlugin) -> Self {
+        self.plugins.push(plugin);
+        self
+    }
+
     /// Told what is being done when building takes long, at the first start only.
     pub fn progress(mut self, progress: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.progress = Arc::new(progress);
         self
     }
 
-    /// Makes the host, with Python ready. No upstream is connected yet.
+    /// Makes the host, with Python and the plugins ready. No upstream is connected yet. A plugin that
+    /// cannot be used is no error: [`Host::plugins`] tells.
     ///
     /// # Errors
     /// The configuration has problems, or the Python runtime cannot be built or loaded.
@@ -233,10 +244,11 @@ impl HostBuilder {
         let progress = Arc::clone(&self.progress);
         let host = self.build_lazily()?;
         host.inner.parts.sandbox.prepare(Language::Python, progress).await?;
+        host.load_plugins().await;
         Ok(host)
     }
 
-    /// Makes a host that loads its runtimes when they are first used.
+    /// Makes a host that loads its runtimes and plugins when they are first used.
     ///
     /// # Errors
     /// The configuration has problems, or the engine cannot start.
@@ -258,12 +270,17 @@ impl HostBuilder {
         let upstreams = Upstreams::with_authorization(servers, self.handler, authorization)?;
         upstreams.health().set_down_after(config.monitor.down_after);
         let broker = Broker::new(upstreams, self.journal);
+        // Each of them takes the place of a guest.
+        let plugins = PluginSet::new(sandbox.clone(), (self.max_guests / 4) as usize, self.plugins);
+        plugins.apply(&config.plugins, &broker.upstreams().names());
+        broker.set_plugins(plugins.tools());
         // The other half is for runs without a session.
         let sessions = Sessions::new((self.max_guests / 2).max(1) as usize);
         Ok(Host {
             inner: Arc::new(Inner {
                 config: RwLock::new(config.into()),
                 parts: Parts { sandbox, broker, sessions },
+                plugins,
             }),
         })
     }
@@ -286,6 +303,7 @@ impl Host {
             handler: None,
             token_store: None,
             prompt: None,
+            plugins: Vec::new(),
             progress: Arc::new(|step| tracing::info!("{step}")),
         }
     }
@@ -411,8 +429,8 @@ impl Host {
     }
 
     /// Puts another configuration in force: its servers, profiles and limits. Runs that have begun
-    /// keep the servers and the rights that they have; those that start from now on have the new
-    /// ones. A server whose settings stay the same keeps its connections, the others' are closed when
+    /// keep the servers, plugins and rights that they have; those that start from now on have the new
+    /// ones, a plugin whose file changed as soon as the new one is loaded. A server whose settings stay the same keeps its connections, the others' are closed when
     /// the last run that has them is over.
     ///
     /// # Errors
@@ -423,8 +441,29 @@ impl Host {
         self.upstreams().apply(config.servers.clone())?;
         self.upstreams().health().set_down_after(config.monitor.down_after);
         let reloaded = Reloaded::between(&current.servers, &config.servers);
+        self.plugins().apply(&config.plugins, &self.upstreams().names());
+        self.inner.parts.broker.set_plugins(self.plugins().tools());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (broker, plugins) = (self.inner.parts.broker.clone(), self.plugins().clone());
+            // It ends by itself: loading is bounded.
+            runtime.spawn(async move {
+                plugins.load_all().await;
+                broker.set_plugins(plugins.tools());
+            });
+        }
         *current = Arc::new(config);
         Ok(reloaded)
+    }
+
+    /// The plugins, and how they are.
+    pub fn plugins(&self) -> &PluginSet {
+        &self.inner.plugins
+    }
+
+    /// Loads the plugins now and not at their first use. [`Host::plugins`] tells what came of it.
+    pub async fn load_plugins(&self) {
+        self.plugins().load_all().await;
+        self.inner.parts.broker.set_plugins(self.plugins().tools());
     }
 
     /// Whatever offers tools now, servers and plugins, for one user of it.

@@ -8,14 +8,22 @@
 //! - [`installed`]: the folder in which installed plugins lie.
 //! - [`templates`]: the project that an author begins with; [`build`]: how it becomes a component.
 //! - [`registry`]: pulled from and pushed to where others get them; [`signature`]: who signed them.
+//! - [`PluginSet`] (`set`): those of a host, loaded, and replaced when their files change; `calling`: one
+//!   call; `kept`: the instances of those that are `stateful`; `state`: what they keep for a session.
 //! - [`lock`]: what was accepted, by digest; [`growth`]: what a new version has or asks for beyond that.
 
 pub mod build;
+mod calling;
 pub mod growth;
 pub mod installed;
+mod kept;
 pub mod lock;
 pub mod manifest;
 pub mod registry;
+mod set;
 pub mod settings;
 pub mod signature;
+mod state;
 pub mod templates;
+
+pub use set::{EmbeddedPlugin, PluginInfo, PluginSet, PluginStanding};

@@ -33,6 +33,7 @@ pub(super) async fn prepare(host: Host, runtime: watch::Sender<Runtime>) {
         }
     };
     runtime.send_replace(now);
+    host.load_plugins().await;
 }
 
 /// `/healthz`: the process serves.
@@ -66,6 +67,7 @@ pub(super) async fn readyz(State(http): State<Arc<Http>>, headers: HeaderMap) ->
     let mut body = json!({ "status": words, "reasons": reasons });
     if !is_stranger {
         body["upstreams"] = upstreams(http.facade.host());
+        body["plugins"] = plugins(http.facade.host());
     }
     json(status, &body)
 }
@@ -78,6 +80,15 @@ fn upstreams(host: &Host) -> Value {
         .map(|server| (server.server.to_string(), Value::from(server.state.name())))
         .collect::<serde_json::Map<_, _>>()
         .into()
+}
+
+/// The state of each plugin by its name, and what is wrong with it.
+fn plugins(host: &Host) -> Value {
+    let infos = host.plugins().list().into_iter().map(|info| {
+        let state = json!({ "state": info.state.name(), "problem": info.problem });
+        (info.name.to_string(), state)
+    });
+    infos.collect::<serde_json::Map<_, _>>().into()
 }
 
 fn json(status: StatusCode, body: &Value) -> Response {

@@ -270,6 +270,8 @@ impl Facade {
         }
         if profile.endpoint.gateway {
             words.push_str(&self.gateway_instructions(&profile));
+        } else {
+            words.push_str(&self.plugin_instructions(&profile));
         }
         words
     }
@@ -297,7 +299,8 @@ impl Facade {
 
     fn granted_servers(&self) -> Vec<String> {
         let Ok(profile) = self.profile() else { return Vec::new() };
-        let names = self.host().upstreams().names().into_iter().map(|name| name.to_string());
+        let catalogs = self.host().catalogs(Caller::anonymous());
+        let names = catalogs.names().map(ToString::to_string);
         names.filter(|name| profile.policy.may_grant_server(name)).collect()
     }
 }

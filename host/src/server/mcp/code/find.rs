@@ -118,7 +118,7 @@ impl Facade {
 
     /// Asks all granted servers at once. One that cannot be used is a line in the answer.
     async fn offer(&self, profile: &Profile, caller: &Caller) -> Offer {
-        let access = self.host().upstreams().access(caller.clone());
+        let access = self.host().catalogs(caller.clone());
         let granted = |name: &&UpstreamName| profile.policy.may_grant_server(name.as_str());
         let names: Vec<UpstreamName> = access.names().filter(granted).cloned().collect();
         let listed = gateway::gather(names, |name| {

@@ -47,7 +47,12 @@ impl Facade {
 
     /// An answer that is a text, and the same for programs if they need it in another form. A long
     /// text is cut, and its rest is kept.
-    fn tell(&self, text: String, structured: Option<Value>, request: &Request) -> ToolResult {
+    pub(in crate::server::mcp) fn tell(
+        &self,
+        text: String,
+        structured: Option<Value>,
+        request: &Request,
+    ) -> ToolResult {
         let bytes = self.settings().result_bytes;
         let keep = |parts| self.keep(parts, &request.caller);
         let part = Part { name: "text", text };

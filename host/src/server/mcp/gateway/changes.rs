@@ -64,7 +64,8 @@ impl Facade {
     /// Whether clients of this profile are told when lists change.
     pub(super) fn tells_changes(&self, view: &View) -> bool {
         let endpoint = view.profile.endpoint;
-        endpoint.gateway && endpoint.list_changed && self.settings().list_changed
+        let shows_others = endpoint.gateway || view.of_tools().next().is_some();
+        shows_others && endpoint.list_changed && self.settings().list_changed
     }
 
     /// A client is shown a list. From the first one on it is told when a list that it knows changes;

@@ -2,6 +2,7 @@
 //! own token, and log entries of the level that it asked for.
 
 use indexmap::IndexMap;
+use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::events::RunEvent;
@@ -57,6 +58,25 @@ impl<'a> Forward<'a> {
             }
             RunEvent::Log { level, params: Some(params), .. } if self.wants_level(level) => {
                 self.exchange.notify("notifications/message", params).await;
+            }
+            // What a plugin says came in no message yet.
+            RunEvent::Progress { progress, total, message, params: None, .. } => {
+                let Some(token) = self.token else { return };
+                let mut params = json!({ "progressToken": token, "progress": progress });
+                if let Some(total) = total {
+                    params["total"] = json!(total);
+                }
+                if let Some(message) = message {
+                    params["message"] = json!(message);
+                }
+                self.exchange.notify("notifications/progress", &params).await;
+            }
+            RunEvent::Log { level, logger, data, params: None, .. } if self.wants_level(level) => {
+                let mut params = json!({ "level": level, "data": data });
+                if let Some(logger) = logger {
+                    params["logger"] = json!(logger);
+                }
+                self.exchange.notify("notifications/message", &params).await;
             }
             _ => {}
         }

@@ -40,6 +40,7 @@ use super::lifecycle::raw_of;
 use super::request::{Outcome, Request};
 use super::wire::RpcError;
 use crate::CallOptions;
+use crate::broker::Catalogs;
 use crate::config::{Config, Endpoint, Profile};
 use crate::ids::{ToolName, UpstreamName};
 use crate::tool::{CallAnswer, CallMethod};
@@ -69,12 +70,21 @@ struct View {
     config: Arc<Config>,
     profile: Profile,
     access: Access,
+    /// Those servers, and the plugins.
+    catalogs: Catalogs,
 }
 
 impl View {
     /// The servers of which something may be granted, in the operator's order.
     fn servers(&self, may_grant: impl Fn(&str) -> bool) -> Vec<UpstreamName> {
         self.access.names().filter(|name| may_grant(name.as_str())).cloned().collect()
+    }
+
+    /// Whose tools are shown: the servers' by a gateway, and the plugins' always.
+    fn of_tools(&self) -> impl Iterator<Item = &UpstreamName> {
+        let servers = self.access.names().filter(|_| self.profile.endpoint.gateway);
+        let all = servers.chain(self.catalogs.plugin_names());
+        all.filter(|name| self.profile.policy.may_grant_server(name.as_str()))
     }
 }
 
@@ -116,27 +126,29 @@ impl Facade {
     }
 
     async fn tools_of(&self, view: &View) -> Vec<Item> {
-        let Endpoint { code, gateway, .. } = view.profile.endpoint;
+        let Endpoint { code, .. } = view.profile.endpoint;
         let own = definitions::tools();
         let own = own.iter().filter(|_| code).filter_map(|tool| {
             let name = tool.get("name").and_then(Value::as_str)?;
             Some(Item { key: name.into(), raw: raw_of(tool).into() })
         });
         let mut items: Vec<Item> = own.collect();
-        if gateway {
+        if view.of_tools().next().is_some() {
             items.extend(self.upstream_tools(view).await);
         }
         items
     }
 
-    /// Calls one of the servers' tools, if the name can be one's.
+    /// Calls a tool of a server or plugin, if the name can be one's.
     pub(super) async fn call_if_upstream(&self, name: &str, request: &Request) -> Option<Outcome> {
         let view = self.view(&request.caller).ok()?;
         let Endpoint { code, gateway, .. } = view.profile.endpoint;
-        if !gateway || (code && definitions::NAMES.contains(&name)) {
+        let is_own = code && definitions::NAMES.contains(&name);
+        if is_own || view.of_tools().next().is_none() {
             return None;
         }
-        Some(self.call_upstream_tool(&view, name, request).await)
+        // Where only plugins are shown beside our own tools, these tell what there is.
+        self.call_upstream_tool(&view, name, request, gateway || !code).await
     }
 
     /// What a gateway adds to the instructions: what else there is, and which servers are known not
@@ -162,10 +174,23 @@ impl Facade {
         text
     }
 
+    /// What plugins add to the instructions where they stand beside our own tools only.
+    pub(super) fn plugin_instructions(&self, profile: &Profile) -> String {
+        let plugins = self.granted_plugins(profile);
+        if plugins.is_empty() {
+            return String::new();
+        }
+        let named = if profile.endpoint.prefix { " as PLUGIN_TOOL" } else { "" };
+        let shown = plugins.iter().take(NAMED_SERVERS).cloned().collect::<Vec<_>>().join(", ");
+        let space = if profile.endpoint.code { "\n" } else { "" };
+        format!("{space}The tools of these plugins can be called directly{named}: {shown}.")
+    }
+
     /// What a gateway adds to what is said at the beginning about what we can do.
     pub(super) fn gateway_capabilities(&self, capabilities: &mut Value) {
         let Ok(profile) = self.profile() else { return };
-        if !profile.endpoint.gateway {
+        let plugins = self.granted_plugins(&profile);
+        if !profile.endpoint.gateway && plugins.is_empty() {
             return;
         }
         capabilities["logging"] = json!({});
@@ -183,6 +208,9 @@ impl Facade {
             members
         };
         capabilities["tools"] = or_not(json!({}));
+        if !profile.endpoint.gateway {
+            return;
+        }
         if resources {
             capabilities["resources"] = or_not(json!({ "subscribe": true }));
         }
@@ -198,14 +226,22 @@ impl Facade {
         let config = self.host().config();
         let profile =
             self.profile_of(&config).map_err(|words| RpcError::new(RpcError::INTERNAL, words))?;
-        let access = self.host().upstreams().access(caller.clone());
-        Ok(View { config, profile, access })
+        let catalogs = self.host().catalogs(caller.clone());
+        let access = catalogs.servers().clone();
+        Ok(View { config, profile, access, catalogs })
     }
 
     /// The same, if the profile shows what the servers offer.
     fn gateway_view(&self, caller: &Caller) -> Result<Option<View>, RpcError> {
         let view = self.view(caller)?;
         Ok(Some(view).filter(|view| view.profile.endpoint.gateway))
+    }
+
+    /// The plugins of which the profile grants something.
+    pub(super) fn granted_plugins(&self, profile: &Profile) -> Vec<String> {
+        let catalogs = self.host().catalogs(Caller::anonymous());
+        let names = catalogs.plugin_names().iter().map(ToString::to_string);
+        names.filter(|name| profile.policy.may_grant_server(name)).collect()
     }
 
     fn gateway(&self) -> &Gateway {

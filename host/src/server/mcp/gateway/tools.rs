@@ -1,4 +1,4 @@
-//! The servers' own tools: listed under names of ours, called as a script would call them.
+//! The tools of servers and plugins: listed under names of ours, called as a script would call them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ enum Found {
 }
 
 impl Facade {
-    /// The granted tools of all servers, in the operator's order, and which servers are missing.
+    /// The granted tools of all plugins, and of all servers where they are shown, in the operator's order.
     pub(super) async fn upstream_tools(&self, view: &View) -> Vec<Item> {
         let gathered = gather(view).await;
         tell_missing("tools", &gathered);
@@ -92,39 +92,94 @@ impl Facade {
         items
     }
 
-    /// Calls a tool by the name that clients see. The server's answer passes as it is.
+    /// Calls a tool by the name that clients see. A server's answer passes as it is. Nothing if there is
+    /// no such tool and somebody else is to say so.
     pub(super) async fn call_upstream_tool(
         &self,
         view: &View,
         name: &str,
         request: &Request,
-    ) -> Outcome {
+        tells: bool,
+    ) -> Option<Outcome> {
         let finding = unless_cancelled(request, self.find_tool(view, name));
-        let tool = match finding.await? {
-            Found::Tool(tool) | Found::Perhaps(tool) => tool,
-            Found::Nothing { near, missing } => return failure::no_tool(name, &near, &missing),
+        let tool = match finding.await {
+            Err(cancelled) => return Some(Err(cancelled)),
+            Ok(Found::Tool(tool) | Found::Perhaps(tool)) => tool,
+            Ok(Found::Nothing { near, missing }) => {
+                return tells.then(|| failure::no_tool(name, &near, &missing));
+            }
         };
+        Some(self.call_found_tool(view, &tool, request).await)
+    }
+
+    async fn call_found_tool(&self, view: &View, tool: &ToolName, request: &Request) -> Outcome {
         let arguments = request.params.raw("arguments").map_or("{}", |arguments| arguments.get());
         let what = (&*tool.to_string(), arguments);
         match self.make_call(view, CallMethod::Tool, what, request).await? {
+            Ok(output) if view.catalogs.is_plugin(tool.upstream.as_str()) => {
+                Ok(self.result_of_plugin(view, tool, output, request))
+            }
             Ok(output) => Ok(as_result(output)),
-            Err(error) => failure::of_tool(&tool, &error),
+            Err(error) => failure::of_tool(tool, &error),
         }
     }
 
-    /// The schema of the arguments of a tool, by the name that clients see; nothing if it is none of the
-    /// servers' own.
+    /// A plugin's answer. Where clients can fetch the rest of a long text, as much of it is shown as of
+    /// our own tools' results.
+    fn result_of_plugin(
+        &self,
+        view: &View,
+        tool: &ToolName,
+        mut output: ToolOutput,
+        request: &Request,
+    ) -> Json {
+        let is_long = output.size_bytes() > self.settings().result_bytes;
+        if !is_long || !view.profile.endpoint.code {
+            return as_result(output);
+        }
+        // What a tool says that it gives, clients insist on.
+        let catalog = view.catalogs.known_catalog(&tool.upstream);
+        let is_promised = catalog
+            .is_some_and(|it| it.tool(&tool.tool).is_some_and(|tool| tool.output_schema.is_some()));
+        let structured = output.structured.take();
+        let (texts, others): (Vec<_>, Vec<_>) =
+            output.content.drain(..).partition(|block| matches!(block, ContentBlock::Text(_)));
+        let texts: Vec<String> = texts
+            .into_iter()
+            .filter_map(|block| match block {
+                ContentBlock::Text(text) => Some(text),
+                _ => None,
+            })
+            .collect();
+        let text = match (texts.is_empty(), &structured) {
+            (true, Some(structured)) => structured.get().to_owned(),
+            _ => texts.join("\n"),
+        };
+        let told = raw_of(&self.tell(text, None, request));
+        let mut told: Value = serde_json::from_str(told.get()).unwrap_or_default();
+        if let Some(content) = told.get_mut("content").and_then(Value::as_array_mut) {
+            content.extend(others.iter().map(as_json));
+        }
+        if let Some(structured) = structured.filter(|_| is_promised) {
+            told["structuredContent"] = json!(structured);
+        }
+        told["isError"] = json!(output.is_error);
+        raw_of(&told)
+    }
+
+    /// The schema of the arguments of a tool, by the name that clients see; nothing if it is one of our
+    /// own.
     pub(in crate::server) async fn input_schema(
         &self,
         name: &str,
         caller: &Caller,
     ) -> Option<Arc<Value>> {
-        let view = self.gateway_view(caller).ok()??;
+        let view = self.view(caller).ok()?;
         if view.profile.endpoint.code && definitions::NAMES.contains(&name) {
             return None;
         }
         let Found::Tool(tool) = self.find_tool(&view, name).await else { return None };
-        let catalog = view.access.catalog(&tool.upstream).await.ok()?;
+        let catalog = view.catalogs.catalog(&tool.upstream).await.ok()?;
         catalog.tool(&tool.tool).map(|tool| Arc::clone(&tool.input_schema))
     }
 
@@ -133,13 +188,12 @@ impl Facade {
         if !view.profile.endpoint.prefix {
             return self.find_among_all(view, shown).await;
         }
-        let mut servers: Vec<UpstreamName> = view.servers(|server| {
-            view.profile.policy.may_grant_server(server) && names::may_be_of(server, shown)
-        });
+        let may_be = view.of_tools().filter(|server| names::may_be_of(server.as_str(), shown));
+        let mut servers: Vec<UpstreamName> = may_be.cloned().collect();
         servers.sort_by_key(|server| std::cmp::Reverse(server.as_str().len()));
         let (mut perhaps, mut known) = (None, Vec::new());
         for server in servers {
-            let Ok(catalog) = view.access.catalog(&server).await else {
+            let Ok(catalog) = view.catalogs.catalog(&server).await else {
                 let name = shown.get(server.as_str().len() + 1..).filter(|name| !name.is_empty());
                 perhaps = perhaps.or(name.map(|name| ToolName::new(server, name)));
                 continue;
@@ -206,10 +260,10 @@ impl Facade {
     }
 
     fn fill(&self, view: &View, sources: &[Source], made_of: Vec<Arc<Catalog>>) -> Shelf {
-        let View { config, profile, access } = view;
+        let View { config, profile, access, catalogs } = view;
         let config = Arc::clone(config);
         let mut shelf = Shelf { made_of, config, tools: Vec::new(), places: HashMap::new() };
-        let servers: Vec<String> = access.names().map(ToString::to_string).collect();
+        let servers: Vec<String> = catalogs.names().map(ToString::to_string).collect();
         for (tool, shown) in named(profile, &servers, sources) {
             if shown.clashes {
                 self.tell_clash("tool", &tool.name, shown.name.as_deref());
@@ -287,10 +341,10 @@ pub fn gateway_names(
 }
 
 async fn gather(view: &View) -> Gathered<Arc<Catalog>> {
-    let servers = view.servers(|server| view.profile.policy.may_grant_server(server));
+    let servers = view.of_tools().cloned().collect();
     lists::gather(servers, |server| {
-        let access = view.access.clone();
-        async move { access.catalog(&server).await }
+        let catalogs = view.catalogs.clone();
+        async move { catalogs.catalog(&server).await }
     })
     .await
 }
@@ -300,7 +354,9 @@ fn sources(view: &View, gathered: &Gathered<Arc<Catalog>>) -> Vec<Source> {
     let source = |(server, listed): &(UpstreamName, Result<Arc<Catalog>, Missing>)| {
         let (catalog, is_up) = match listed {
             Ok(catalog) => (Arc::clone(catalog), true),
-            Err(missing) => (view.access.known_catalog(server)?, matches!(missing, Missing::Slow)),
+            Err(missing) => {
+                (view.catalogs.known_catalog(server)?, matches!(missing, Missing::Slow))
+            }
         };
         Some(Source { server: server.clone(), catalog, is_up })
     };
