@@ -235,15 +235,17 @@ impl HostBuilder {
         self
     }
 
-    /// Makes the host, with Python and the plugins ready. No upstream is connected yet. A plugin that
-    /// cannot be used is no error: [`Host::plugins`] tells.
+    /// Makes the host, with its plugins ready and the languages that its profiles allow. No upstream is
+    /// connected yet. A plugin that cannot be used is no error: [`Host::plugins`] tells.
     ///
     /// # Errors
-    /// The configuration has problems, or the Python runtime cannot be built or loaded.
+    /// The configuration has problems, or a language runtime cannot be built or loaded.
     pub async fn build(self) -> Result<Host, HostError> {
         let progress = Arc::clone(&self.progress);
         let host = self.build_lazily()?;
-        host.inner.parts.sandbox.prepare(Language::Python, progress).await?;
+        for language in host.config().languages() {
+            host.inner.parts.sandbox.prepare(language, Arc::clone(&progress) as _).await?;
+        }
         host.load_plugins().await;
         Ok(host)
     }

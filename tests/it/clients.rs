@@ -77,7 +77,8 @@ fn check(client: &Client, way: &Value, seen: &Value) {
         seen["tools"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     tools.sort_unstable();
     let prefix = client.prefix;
-    let expected = ["describe_tools", "python_sessions", "read_more", "run_python", "search_tools"];
+    let expected =
+        ["describe_tools", "read_more", "run_python", "run_typescript", "search_tools", "sessions"];
     assert_eq!(tools, expected.map(|tool| format!("{prefix}{tool}")), "{told}");
 
     let expected: [(&[&str], bool); 7] = [

@@ -102,7 +102,8 @@ fn an_agent_searches_looks_and_runs_one_script_in_either_era() {
                 "search_tools",
                 "describe_tools",
                 "run_python",
-                "python_sessions",
+                "run_typescript",
+                "sessions",
                 "read_more"
             ])
         );

@@ -52,10 +52,10 @@ fn an_agent_keeps_its_variables_looks_at_its_sessions_and_ends_one() {
             ["run_python", { "code": "double(x) + math.floor(2.5)", "session": "work" }],
             ["run_python", { "code": "x", "session": "other" }],
             ["run_python", { "code": "x" }],
-            ["python_sessions", {}],
-            ["python_sessions", { "reset": "work" }],
+            ["sessions", {}],
+            ["sessions", { "reset": "work" }],
             ["run_python", { "code": "x", "session": "work" }],
-            ["python_sessions", { "reset": "gone" }],
+            ["sessions", { "reset": "gone" }],
             ["run_python", { "code": "1", "session": "a/b" }],
             ["run_python", { "code": "1", "session": 7 }],
         ]);
@@ -75,7 +75,10 @@ fn an_agent_keeps_its_variables_looks_at_its_sessions_and_ends_one() {
         assert_eq!(session(3), &Value::Null);
         assert_eq!(session(6)["state"], "new", "{}", answers[6]);
         let listed = first_text(&answers[4]);
-        assert!(listed.contains("work: 2 runs") && listed.contains("other: 1 run,"), "{listed}");
+        assert!(
+            listed.contains("work (python): 2 runs") && listed.contains("other (python): 1 run,"),
+            "{listed}"
+        );
         let left = &answers[5]["structuredContent"]["sessions"];
         assert_eq!(left.as_array().map(Vec::len), Some(1), "{left}");
         for (at, part) in
@@ -306,7 +309,7 @@ fn a_caller_has_so_many_sessions_and_hears_which() {
         run("ann", name).expect("there is room");
     }
     let refused = run("ann", "three").expect_err("there is none");
-    for part in ["`three`", "2", "`one`, `two`", "python_sessions"] {
+    for part in ["`three`", "2", "`one`, `two`", "sessions"] {
         assert!(refused.contains(part), "{refused}");
     }
     for name in ["one", "two"] {

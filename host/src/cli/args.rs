@@ -60,7 +60,7 @@ pub(crate) enum Command {
     Monitor(MonitorArgs),
     /// Show what the monitor knows: how each server is, and since when
     Status(StatusArgs),
-    /// Serve agents as an MCP server on stdin and stdout: search tools, run Python
+    /// Serve agents as an MCP server on stdin and stdout: search tools, run Python and TypeScript
     Mcp(McpArgs),
     /// Serve agents as an MCP server over HTTP, many at once
     Serve(ServeArgs),
@@ -89,13 +89,18 @@ pub(crate) struct GrantArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// The script; "-" reads it from stdin
+    /// The script, in Python, or in TypeScript or JavaScript if its name ends so (.ts, .mts, .js,
+    /// .mjs); "-" reads it from stdin
     #[arg(required_unless_present = "code", conflicts_with = "code")]
     pub(crate) file: Option<PathBuf>,
 
     /// The script itself, instead of a file
     #[arg(long, short, value_name = "CODE")]
     pub(crate) code: Option<String>,
+
+    /// The language, where no file's name tells it [default: python]
+    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    pub(crate) lang: Option<ScriptLanguage>,
 
     #[command(flatten)]
     pub(crate) grants: GrantArgs,
@@ -251,7 +256,7 @@ pub(crate) struct StubsArgs {
     pub(crate) servers: Vec<String>,
 
     /// The language
-    #[arg(long, value_enum, default_value = "python")]
+    #[arg(long, value_enum, value_name = "LANGUAGE", default_value = "python")]
     pub(crate) lang: StubLanguage,
 
     #[command(flatten)]
@@ -260,8 +265,22 @@ pub(crate) struct StubsArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum StubLanguage {
-    /// A .pyi file per server
+    /// A module per server, as of a .pyi file
     Python,
+    /// One .d.ts file for all servers
+    #[value(name = "typescript", alias = "ts", alias = "javascript", alias = "js")]
+    TypeScript,
+}
+
+/// What a script can be written in.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ScriptLanguage {
+    #[value(alias = "py")]
+    Python,
+    #[value(name = "typescript", alias = "ts")]
+    TypeScript,
+    #[value(name = "javascript", alias = "js")]
+    JavaScript,
 }
 
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ use toolcell::runs::{ErrorKind, RunReport};
 use toolcell::sandbox::GuestDirectory;
 use toolcell::{Host, Script};
 
-use super::args::{Cli, LimitArgs, RunArgs};
+use super::args::{Cli, LimitArgs, RunArgs, ScriptLanguage};
 use super::check;
 use super::exit::Exit;
 use super::failure::Failure;
@@ -81,14 +81,44 @@ async fn close(host: &Host) {
 
 fn script(args: &RunArgs) -> Result<Script, Failure> {
     let (name, source) = match (&args.code, &args.file) {
-        (Some(code), _) => ("<code>".to_owned(), code.clone()),
+        (Some(code), _) => ("code", code.clone()),
         (None, Some(path)) if path == Path::new("-") => {
-            ("<stdin>".to_owned(), text("stdin", read_capped(std::io::stdin().lock())?)?)
+            ("stdin", text("stdin", read_capped(std::io::stdin().lock())?)?)
         }
-        (None, Some(path)) => (path.display().to_string(), read_file(path)?),
+        (None, Some(path)) => {
+            let language = args.lang.unwrap_or_else(|| language_of(path));
+            let script = in_language(language, read_file(path)?);
+            return with_wishes(script.name(path.display().to_string()), args);
+        }
         (None, None) => return Err(Failure::usage("name a script, or give one with -c")),
     };
-    let mut script = Script::python(source).name(name);
+    let language = args.lang.unwrap_or(ScriptLanguage::Python);
+    let name = match language {
+        // By its name the runtime tells JavaScript from TypeScript.
+        ScriptLanguage::JavaScript => format!("{name}.js"),
+        ScriptLanguage::Python | ScriptLanguage::TypeScript => format!("<{name}>"),
+    };
+    with_wishes(in_language(language, source).name(name), args)
+}
+
+fn in_language(language: ScriptLanguage, source: String) -> Script {
+    match language {
+        ScriptLanguage::Python => Script::python(source),
+        ScriptLanguage::TypeScript => Script::typescript(source),
+        ScriptLanguage::JavaScript => Script::javascript(source),
+    }
+}
+
+/// The language of a file. What has another name, or none, is Python.
+fn language_of(path: &Path) -> ScriptLanguage {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("ts" | "mts" | "cts") => ScriptLanguage::TypeScript,
+        Some("js" | "mjs" | "cjs") => ScriptLanguage::JavaScript,
+        _ => ScriptLanguage::Python,
+    }
+}
+
+fn with_wishes(mut script: Script, args: &RunArgs) -> Result<Script, Failure> {
     if let Some(input) = &args.input {
         let input = serde_json::from_str(input).map_err(|error| {
             Failure::usage(format!(

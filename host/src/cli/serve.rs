@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use toolcell::Host;
 use toolcell::config::Watch;
-use toolcell::language::Language;
 use toolcell::server::http;
 use toolcell::server::mcp::Facade;
 
@@ -37,7 +36,9 @@ pub(super) async fn serve(cli: &Cli, args: &ServeArgs) -> Result<Exit, Failure> 
     let prepared = host.clone();
     let preparing = async move {
         // Whether it can be used is told by the server, and by /readyz.
-        let _ = prepared.prepare(Language::Python, setup::progress).await;
+        for language in prepared.config().languages() {
+            let _ = prepared.prepare(language, setup::progress).await;
+        }
         std::future::pending::<()>().await;
     };
     greet(bound, args.json);

@@ -2,7 +2,7 @@
 
 use toolcell::config::Profile;
 use toolcell::ids::{ToolName, UpstreamName};
-use toolcell::stubs::{Detail, offers_note, server_stub};
+use toolcell::stubs::{Detail, declarations_file, offers_note, server_stub};
 use toolcell::upstream::{Access, Caller};
 
 use super::args::{Cli, StubLanguage, StubsArgs};
@@ -19,6 +19,7 @@ pub(super) async fn stubs(cli: &Cli, args: &StubsArgs) -> Result<Exit, Failure> 
     let listed = setup::until_cancelled(listing).await?;
     let access = host.upstreams().access(Caller::anonymous());
     let mut exit = Exit::Done;
+    let mut all = Vec::new();
     for (server, catalog) in listed {
         match catalog {
             Err(error) => {
@@ -28,18 +29,24 @@ pub(super) async fn stubs(cli: &Cli, args: &StubsArgs) -> Result<Exit, Failure> 
             Ok(catalog) => {
                 let granted = catalog.tools.iter().filter(|tool| profile.policy.grants(&tool.name));
                 let granted: Vec<_> = granted.collect();
+                if let StubLanguage::TypeScript = args.lang {
+                    if !granted.is_empty() {
+                        all.push((server, granted.into_iter().cloned().collect::<Vec<_>>()));
+                    }
+                    continue;
+                }
                 let offers =
                     setup::until_cancelled(async { Ok(offers(&access, &server, &profile).await) });
                 let (resources, prompts) = offers.await?;
                 print!("{}", offers_note(&server, resources, prompts));
-                if granted.is_empty() {
-                    continue;
+                if !granted.is_empty() {
+                    println!("{}", server_stub(&server, &granted, Detail::Full).text);
                 }
-                let StubLanguage::Python = args.lang;
-                let stub = server_stub(&server, &granted, Detail::Full);
-                println!("{}", stub.text);
             }
         }
+    }
+    if let StubLanguage::TypeScript = args.lang {
+        print!("{}", declarations_file(&all).text);
     }
     host.close().await;
     Ok(exit)

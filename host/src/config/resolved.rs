@@ -192,6 +192,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The languages that some profile allows; nothing else needs a runtime.
+    pub fn languages(&self) -> Vec<Language> {
+        let allowed = |language: &Language| {
+            self.profiles.values().any(|profile| profile.runtimes.contains(language))
+        };
+        Language::ALL.into_iter().filter(allowed).collect()
+    }
+
     /// The profile of a name, or the one of runs that name none.
     ///
     /// # Errors

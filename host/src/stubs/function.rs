@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::identifiers::{class_name, identifier};
 use super::module::{Collision, Detail};
-use super::schema::{Class, Members, Scope, Types, description_of};
+use super::schema::{Class, Members, Scope, Types, description_of, unwrapped};
 use super::text::{clean, clean_line, docstring, literal, string};
 use crate::tool::ToolDescription;
 
@@ -41,7 +41,7 @@ impl Function {
         let returns = match tool.output_schema.as_deref() {
             Some(schema) => {
                 let mut types = Types::new(schema, prefix, scope);
-                let returns = types.type_of(schema, "result");
+                let returns = types.type_of(unwrapped(schema), "result");
                 classes.append(&mut types.classes);
                 returns
             }

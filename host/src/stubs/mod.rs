@@ -14,4 +14,4 @@ mod text;
 mod typescript;
 
 pub use module::{Collision, Detail, ServerStub, offers_note, server_stub, tool_stub};
-pub use typescript::{server_declarations, tool_declaration};
+pub use typescript::{declarations_file, server_declarations, tool_declaration};

@@ -376,6 +376,14 @@ fn names_object(kind: &Value) -> bool {
     }
 }
 
+/// The part of an output schema that callers see: FastMCP wraps what is not an object as
+/// `{"result": …}` and marks the schema, and the language runtimes undo it.
+pub(super) fn unwrapped(schema: &Value) -> &Value {
+    let is_wrapped = schema.get("x-fastmcp-wrap-result").and_then(Value::as_bool) == Some(true);
+    let result = schema.get("properties").and_then(|properties| properties.get("result"));
+    result.filter(|_| is_wrapped).unwrap_or(schema)
+}
+
 /// A schema's `description`, or its `title`.
 pub(super) fn description_of(schema: &Value, max_chars: usize) -> String {
     let text = schema.get("description").or_else(|| schema.get("title"));

@@ -52,6 +52,15 @@ pub fn programs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 
+/// The TypeScript compiler.
+///
+/// # Panics
+/// It is not installed.
+#[track_caller]
+pub fn tsc() -> PathBuf {
+    installed("../clients/tsc/node_modules/.bin/tsc")
+}
+
 impl Client {
     /// Its program, in a folder of its own where `toolcell` is in the PATH and this is `toolcell.toml`.
     ///

@@ -14,7 +14,7 @@ pub enum SessionError {
     /// The caller has as many sessions as it may.
     #[error(
         "there is no room for a session `{wanted}`: {limit} is the most, and there are {names}; go on \
-         in one of them, or end one with `python_sessions` and its `reset`",
+         in one of them, or end one with `sessions` and its `reset`",
         names = listed(.names)
     )]
     TooMany {

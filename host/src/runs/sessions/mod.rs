@@ -57,6 +57,8 @@ impl Drop for Inner {
 pub struct SessionInfo {
     /// Its name.
     pub name: SessionName,
+    /// The language of its scripts: each has sessions of its own, though their names may be alike.
+    pub language: Language,
     /// The profile under which it runs.
     pub profile: String,
     /// How many runs it has had, the one under way included.

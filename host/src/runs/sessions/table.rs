@@ -193,6 +193,7 @@ impl Table {
                 let idle = if busy { Duration::ZERO } else { since };
                 SessionInfo {
                     name: key.name.clone(),
+                    language: key.language,
                     profile: key.profile.to_string(),
                     runs: entry.runs,
                     busy,
@@ -201,7 +202,12 @@ impl Table {
                 }
             })
             .collect();
-        infos.sort_by(|one, other| (&one.name, &one.profile).cmp(&(&other.name, &other.profile)));
+        infos.sort_by(|one, other| {
+            let key = |info: &SessionInfo| {
+                (info.name.clone(), info.profile.clone(), info.language.name())
+            };
+            key(one).cmp(&key(other))
+        });
         infos
     }
 
@@ -251,7 +257,7 @@ mod tests {
         let Err(error) = table.admit(&key("ann", "c"), None, now) else { panic!("a third") };
         let words = error.to_string();
         assert!(words.contains("`c`") && words.contains("`a`, `b`"), "{words}");
-        assert!(words.contains("python_sessions"), "{words}");
+        assert!(words.contains("with `sessions`"), "{words}");
         assert!(table.admit(&key("ann", "c"), Some(3), now).is_ok(), "a larger share of her own");
         used(&mut table, &key("bob", "c"), now);
         assert!(table.admit(&key("ann", "a"), None, now).is_ok(), "one that is there can be used");

@@ -11,9 +11,8 @@ use tokio::sync::watch;
 
 use super::{Http, refusal};
 use crate::Host;
-use crate::language::Language;
 
-/// How far the Python runtime is.
+/// How far the language runtimes are.
 #[derive(Clone, Debug)]
 pub(super) enum Runtime {
     Loading,
@@ -22,16 +21,15 @@ pub(super) enum Runtime {
     Failed(String),
 }
 
-/// Loads the Python runtime, so that the first run does not wait for it.
+/// Loads the runtimes of the languages that some profile allows, so that no first run waits for one.
 pub(super) async fn prepare(host: Host, runtime: watch::Sender<Runtime>) {
-    let prepared = host.prepare(Language::Python, |step| tracing::info!("{step}")).await;
-    let now = match prepared {
-        Ok(()) => Runtime::Ready,
-        Err(error) => {
-            tracing::error!(%error, "the Python runtime cannot be used");
-            Runtime::Failed(error.to_string())
+    let mut now = Runtime::Ready;
+    for language in host.config().languages() {
+        if let Err(error) = host.prepare(language, |step| tracing::info!("{step}")).await {
+            tracing::error!(%error, %language, "a language runtime cannot be used");
+            now = Runtime::Failed(error.to_string());
         }
-    };
+    }
     runtime.send_replace(now);
     host.load_plugins().await;
 }
@@ -55,11 +53,11 @@ pub(super) async fn readyz(State(http): State<Arc<Http>>, headers: HeaderMap) ->
     let (status, words, reason) = match &runtime {
         Runtime::Ready => (StatusCode::OK, "ready", None),
         Runtime::Loading => {
-            let reason = "the Python runtime is still being loaded";
+            let reason = "a language runtime is still being loaded";
             (StatusCode::SERVICE_UNAVAILABLE, "not ready", Some(reason))
         }
         Runtime::Failed(reason) => {
-            let reason = if is_stranger { "the Python runtime cannot be used" } else { reason };
+            let reason = if is_stranger { "a language runtime cannot be used" } else { reason };
             (StatusCode::SERVICE_UNAVAILABLE, "not ready", Some(reason))
         }
     };

@@ -266,7 +266,10 @@ impl Facade {
         let Ok(profile) = self.profile() else { return String::new() };
         let mut words = String::new();
         if profile.endpoint.code {
-            words.push_str(&code::definitions::instructions(&self.granted_servers()));
+            words.push_str(&code::definitions::instructions(
+                &self.granted_servers(),
+                &profile.runtimes,
+            ));
         }
         if profile.endpoint.gateway {
             words.push_str(&self.gateway_instructions(&profile));

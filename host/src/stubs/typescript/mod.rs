@@ -3,6 +3,8 @@
 //! Types are written in place and not named: a declaration says all by itself, and two tools never
 //! clash over the name of a type. What refers to itself is `unknown` where it does.
 
+mod file;
+mod names;
 mod text;
 mod types;
 
@@ -13,12 +15,14 @@ use serde_json::Value;
 
 use super::function::summary;
 use super::module::{Collision, Detail, ServerStub};
-use super::schema::{Members, Scope, description_of};
+use super::schema::{Members, Scope, description_of, unwrapped};
 use super::text::clean;
 use crate::ids::UpstreamName;
 use crate::tool::ToolDescription;
 use text::{comment, identifier, key, string};
 use types::Shapes;
+
+pub use file::declarations_file;
 
 /// Width of a declaration on one line.
 const MAX_WIDTH: usize = 100;
@@ -76,15 +80,28 @@ pub fn tool_declaration(tool: &ToolDescription, detail: Detail) -> String {
             if said.trim().is_empty() { String::new() } else { format!(" // {}", said.trim()) };
         return format!("{module}.{name}{said}\n");
     }
-    let documented = detail == Detail::Full;
-    let parameter = parameter(&tool.input_schema, documented);
-    let returns = match tool.output_schema.as_deref() {
-        Some(schema) => Shapes::new(schema, &mut Scope::new([])).type_of(schema),
-        None => "unknown".to_owned(),
-    };
-    let about = tool.description.as_deref().or(tool.title.as_deref()).unwrap_or_default();
-    let about = if documented { comment(&clean(about, 4_000)) } else { String::new() };
+    let Signature { about, parameter, returns } = Signature::new(tool, detail == Detail::Full);
     format!("{about}export function {name}({parameter}): Promise<{returns}>;\n")
+}
+
+/// The parts of a tool's declaration.
+struct Signature {
+    about: String,
+    parameter: String,
+    returns: String,
+}
+
+impl Signature {
+    fn new(tool: &ToolDescription, documented: bool) -> Self {
+        let parameter = parameter(&tool.input_schema, documented);
+        let returns = match tool.output_schema.as_deref() {
+            Some(schema) => Shapes::new(schema, &mut Scope::new([])).type_of(unwrapped(schema)),
+            None => "unknown".to_owned(),
+        };
+        let about = tool.description.as_deref().or(tool.title.as_deref()).unwrap_or_default();
+        let about = if documented { comment(&clean(about, 4_000)) } else { String::new() };
+        Self { about, parameter, returns }
+    }
 }
 
 /// The one parameter: an object of all arguments, which can be left out if each of them can.

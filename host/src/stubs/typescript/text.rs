@@ -68,6 +68,29 @@ pub(super) fn identifier(name: &str) -> String {
     made
 }
 
+/// The same in camel case: `search_papers` becomes `searchPapers`; a leading `_` stays.
+pub(super) fn camel_case(name: &str) -> String {
+    let identifier = identifier(name);
+    let mut made = String::with_capacity(identifier.len());
+    let mut rest = identifier.chars().peekable();
+    while let Some(c) = rest.next() {
+        let joins = c == '_' && made.ends_with(|before: char| before.is_ascii_alphanumeric());
+        if !joins {
+            made.push(c);
+            continue;
+        }
+        let mut blanks = 1;
+        while rest.next_if_eq(&'_').is_some() {
+            blanks += 1;
+        }
+        match rest.next() {
+            Some(letter) => made.push(letter.to_ascii_uppercase()),
+            None => made.extend(std::iter::repeat_n('_', blanks)),
+        }
+    }
+    made
+}
+
 /// A property's name: as it is if it can be, else as a string.
 pub(super) fn key(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';

@@ -472,7 +472,8 @@ class Shapes:
         record = self._records[kind] = _Record(kind)
         self._open.append(kind)
         try:
-            record.members = Members(list(self._fields(kind)))
+            # A TypedDict says what there is at least.
+            record.members = Members(list(self._fields(kind)), is_open=typing.is_typeddict(kind))
         finally:
             self._open.pop()
         return record

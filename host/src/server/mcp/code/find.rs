@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::{Answer, Facade, argument};
+use super::{Answer, Facade, argument, definitions};
 use crate::config::Profile;
 use crate::grants::nearest;
 use crate::ids::UpstreamName;
@@ -48,12 +48,14 @@ impl Facade {
             }
         };
         let limit: u64 = argument(arguments, "limit")?.unwrap_or(10).clamp(1, MAX_LIMIT);
-        let offer = self.offer(&self.profile()?, &request.caller).await;
+        let profile = self.profile()?;
+        let notation = notation(arguments, &profile)?;
+        let offer = self.offer(&profile, &request.caller).await;
         let found = search::rank(&offer.tools, &query);
         let mut text = String::new();
         let shown = usize::try_from(limit).unwrap_or(usize::MAX);
         for place in found.iter().take(shown) {
-            show(&mut text, &offer.tools[*place], detail, &PYTHON);
+            show(&mut text, &offer.tools[*place], detail, notation);
         }
         match found.len().saturating_sub(shown) {
             0 => {}
@@ -82,15 +84,9 @@ impl Facade {
         if names.is_empty() {
             return Err("`names` has to name at least one tool, as SERVER.TOOL".to_owned());
         }
-        let language: Option<String> = argument(arguments, "language")?;
-        let notation = match language.as_deref() {
-            None | Some("python") => PYTHON,
-            Some("typescript") => TYPESCRIPT,
-            Some(other) => {
-                return Err(format!("`language` is {other:?} and has to be python or typescript"));
-            }
-        };
-        let offer = self.offer(&self.profile()?, &request.caller).await;
+        let profile = self.profile()?;
+        let notation = notation(arguments, &profile)?;
+        let offer = self.offer(&profile, &request.caller).await;
         let mut text = String::new();
         let mut done = BTreeSet::new();
         for name in &names {
@@ -109,7 +105,7 @@ impl Facade {
                 );
             }
             for place in places.into_iter().filter(|place| done.insert(*place)) {
-                show(&mut text, &offer.tools[place], Detail::Full, &notation);
+                show(&mut text, &offer.tools[place], Detail::Full, notation);
             }
         }
         name_failures(&mut text, &offer);
@@ -167,6 +163,21 @@ struct Notation {
 
 const PYTHON: Notation = Notation { comment: "#", stub: tool_stub };
 const TYPESCRIPT: Notation = Notation { comment: "//", stub: tool_declaration };
+
+/// The notation that is asked for; without a wish, that of the profile's first language.
+fn notation(
+    arguments: &Map<String, Value>,
+    profile: &Profile,
+) -> Result<&'static Notation, String> {
+    let language: Option<String> = argument(arguments, "language")?;
+    let first =
+        profile.runtimes.first().map_or("python", |language| definitions::name_of(*language));
+    match language.as_deref().unwrap_or(first) {
+        "python" => Ok(&PYTHON),
+        "typescript" | "javascript" => Ok(&TYPESCRIPT),
+        other => Err(format!("`language` is {other:?} and has to be python or typescript")),
+    }
+}
 
 fn show(text: &mut String, tool: &ToolDescription, detail: Detail, notation: &Notation) {
     let detail = if text.len() > MAX_BYTES { Detail::Names } else { detail };

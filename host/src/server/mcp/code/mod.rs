@@ -6,13 +6,14 @@ mod find;
 mod read_more;
 mod report;
 mod results;
-mod run_python;
+mod run;
 mod sessions;
 
 use serde_json::{Map, Value, json};
 
 use super::Facade;
 use super::request::Request;
+use crate::language::Language;
 use cut::{Part, Shown, page_bytes};
 use results::ToolResult;
 
@@ -27,18 +28,23 @@ impl Facade {
         arguments: &Map<String, Value>,
         request: &Request,
     ) -> ToolResult {
-        if let Err(words) = definitions::check_names(name, arguments) {
+        let runtimes = match self.profile() {
+            Ok(profile) => profile.runtimes,
+            Err(words) => return results::refusal(&words),
+        };
+        if let Err(words) = definitions::check_names(name, arguments, &runtimes) {
             return results::refusal(&words);
         }
         let answer = match name {
             definitions::SEARCH_TOOLS => self.search_tools(arguments, request).await,
             definitions::DESCRIBE_TOOLS => self.describe_tools(arguments, request).await,
-            definitions::RUN_PYTHON => self.run_python(arguments, request).await,
-            definitions::PYTHON_SESSIONS => self.python_sessions(arguments, request),
+            definitions::RUN_PYTHON => self.run(Language::Python, arguments, request).await,
+            definitions::RUN_TYPESCRIPT => self.run(Language::JavaScript, arguments, request).await,
+            definitions::SESSIONS => self.sessions(arguments, request),
             definitions::READ_MORE => self.read_more(arguments, &request.caller),
             other => {
                 let shown: String = other.chars().take(100).collect();
-                let known = definitions::NAMES.join(", ");
+                let known = definitions::names(&runtimes).join(", ");
                 Err(format!("there is no tool {shown:?} here; there are {known}"))
             }
         };

@@ -1,4 +1,4 @@
-//! `python_sessions`: which interpreters are kept for a caller, and the end of one.
+//! `sessions`: which interpreters are kept for a caller, and the end of one.
 
 use std::fmt::Write as _;
 
@@ -9,11 +9,7 @@ use crate::runs::{SessionInfo, SessionName};
 use crate::server::mcp::request::Request;
 
 impl Facade {
-    pub(super) fn python_sessions(
-        &self,
-        arguments: &Map<String, Value>,
-        request: &Request,
-    ) -> Answer {
+    pub(super) fn sessions(&self, arguments: &Map<String, Value>, request: &Request) -> Answer {
         let caller = &request.caller;
         let profile = self.profile()?;
         let sessions = self.host().sessions();
@@ -44,16 +40,19 @@ fn named(sessions: &[SessionInfo]) -> String {
 
 fn describe(text: &mut String, sessions: &[SessionInfo]) {
     if sessions.is_empty() {
-        text.push_str("No session is kept. run_python with `session` begins one.\n");
+        text.push_str("No session is kept. A script with `session` begins one.\n");
     }
     for session in sessions {
-        let SessionInfo { name, runs, idle, .. } = session;
+        let SessionInfo { name, language, runs, idle, .. } = session;
         let state = match session.busy {
             true => "at work".to_owned(),
             false => format!("idle for {} s", idle.as_secs()),
         };
         let runs_word = if *runs == 1 { "run" } else { "runs" };
         let expires = humantime::format_rfc3339_seconds(session.idle_expires);
-        let _ = writeln!(text, "{name}: {runs} {runs_word}, {state}, ends {expires} if unused");
+        let _ = writeln!(
+            text,
+            "{name} ({language}): {runs} {runs_word}, {state}, ends {expires} if unused"
+        );
     }
 }

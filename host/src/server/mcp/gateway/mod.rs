@@ -127,7 +127,7 @@ impl Facade {
 
     async fn tools_of(&self, view: &View) -> Vec<Item> {
         let Endpoint { code, .. } = view.profile.endpoint;
-        let own = definitions::tools();
+        let own = definitions::tools(&view.profile.runtimes);
         let own = own.iter().filter(|_| code).filter_map(|tool| {
             let name = tool.get("name").and_then(Value::as_str)?;
             Some(Item { key: name.into(), raw: raw_of(tool).into() })

@@ -1,4 +1,4 @@
-//! `run_python`: one script instead of many turns.
+//! `run_python` and `run_typescript`: one script instead of many turns.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,14 +9,16 @@ use serde_json::{Map, Value, json};
 use super::{Answer, Facade, report};
 use crate::Script;
 use crate::events::RunEvent;
+use crate::language::Language;
 use crate::server::mcp::request::{Exchange, Request};
 
 /// Notifications of one run. A script with ten thousand calls is no reason to flood its client.
 const MAX_NOTIFICATIONS: u32 = 200;
 
 impl Facade {
-    pub(super) async fn run_python(
+    pub(super) async fn run(
         &self,
+        language: Language,
         arguments: &Map<String, Value>,
         request: &Request,
     ) -> Answer {
@@ -29,7 +31,12 @@ impl Facade {
             Some(_) => return Err("`code` has to be the script to run, as text".to_owned()),
         };
         let meta = request.params.meta.for_upstreams();
-        let mut script = Script::python(code)
+        let script = match language {
+            Language::Python => Script::python(code),
+            // JavaScript is TypeScript too.
+            Language::JavaScript => Script::typescript(code),
+        };
+        let mut script = script
             .caller(request.caller.clone())
             .client_handler(Arc::clone(&request.handler))
             .meta(meta);
