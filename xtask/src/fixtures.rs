@@ -116,7 +116,7 @@ pub(crate) fn venv(requirements: &Path, to: &Path, args: &[&str]) -> Result<()> 
 }
 
 /// Fills the folder `to` unless that was done to the end before.
-fn once(to: &Path, title: &str, fill: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn once(to: &Path, title: &str, fill: impl FnOnce() -> Result<()>) -> Result<()> {
     let stamp = to.join("installed");
     if stamp.exists() {
         return Ok(());

@@ -10,6 +10,7 @@ mod docs;
 mod fixtures;
 mod guests;
 mod process;
+mod registry;
 mod test;
 mod wasm_toolchain;
 mod workspace;
@@ -35,8 +36,8 @@ usage: cargo xtask CHORE
   check             formatting, lints, documentation, and licences and advisories of dependencies
   docs              write docs/config.md and docs/config.schema.json
   bench             measure toolcell beside pyeryx and native CPython, as ratios in one run
-  fixtures          install the MCP servers of demo and test and the agent frameworks of test, and
-                    print where the servers are
+  fixtures          install the MCP servers of demo and test, the agent frameworks and the registry
+                    of test, and print where the servers are
   wasm-toolchain    make sure that something compiles for wasm32, and print the file with the
                     variables for it: `. \"$(cargo xtask wasm-toolchain)\"`
   guests            build the plugins that tests load, and print their folder
@@ -72,6 +73,7 @@ fn perform(chore: Option<&str>, rest: &[String]) -> Result<()> {
         Some("fixtures") => {
             let fixtures = fixtures::install(&workspace)?;
             clients::install(&workspace)?;
+            registry::install(&workspace)?;
             println!("{}", fixtures.root.display());
             Ok(())
         }

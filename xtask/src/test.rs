@@ -9,6 +9,7 @@ use crate::conformance;
 use crate::fixtures;
 use crate::guests;
 use crate::process::{self, step};
+use crate::registry;
 use crate::wasm_toolchain::WasmToolchain;
 use crate::workspace::Workspace;
 
@@ -16,6 +17,7 @@ use crate::workspace::Workspace;
 pub(crate) fn test(workspace: &Workspace, args: &[String]) -> Result<()> {
     let fixtures = fixtures::install(workspace)?;
     clients::install(workspace)?;
+    registry::install(workspace)?;
     let wasm = WasmToolchain::install(workspace)?;
     let guests = guests::build(workspace, &wasm)?;
     step("building toolcell and its tests (the first time takes some minutes)", || {

@@ -18,6 +18,8 @@
 //! | an agent framework as a client of `toolcell` | [`clients::AUTOGEN`] and the others |
 //! | a plugin of `tests/guests/`, built | [`guests::guest`] |
 //! | cargo as a plugin's author runs it | [`guests::cargo`] |
+//! | a real OCI registry, and the real cosign | [`registry::RealRegistry`], [`registry::Cosign`] |
+//! | an OCI registry that lies | [`registry::LyingRegistry`] |
 //! | to wait for a condition | [`wait_until`] |
 //!
 //! A server is a [`Server`]: a table of `toolcell.toml`, so that a test reads
@@ -43,6 +45,7 @@ pub mod oauth;
 pub mod plain_tools;
 pub mod processes;
 pub mod proxy;
+pub mod registry;
 pub mod serving;
 pub mod talking;
 pub mod tiny_mcp;

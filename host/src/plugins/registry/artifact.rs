@@ -16,6 +16,10 @@ pub(super) const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
 /// Of our manifest, and of each other annotation that is kept.
 const MAX_ANNOTATION_BYTES: usize = 64 * 1024;
 
+/// What a layer of WebAssembly is called: by everybody today, and by older clients and `cosign upload
+/// wasm`.
+const WASM_LAYERS: [&str; 2] = [WASM_LAYER_MEDIA_TYPE, oci_client::manifest::WASM_LAYER_MEDIA_TYPE];
+
 /// The kinds of manifests that we can read, or name.
 const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, \
     application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.v2+json, \
@@ -96,12 +100,12 @@ pub(super) fn wasm_layer<'a>(
     max_bytes: u64,
 ) -> Result<(&'a OciDescriptor, u64), RegistryError> {
     let not_wasm = |what: String| RegistryError::NotWasm { reference: reference.to_string(), what };
-    let wasm = |layer: &&OciDescriptor| layer.media_type == WASM_LAYER_MEDIA_TYPE;
+    let wasm = |layer: &&OciDescriptor| WASM_LAYERS.contains(&layer.media_type.as_str());
     let mut layers = manifest.layers.iter().filter(wasm);
     let layer = match (layers.next(), layers.next()) {
         (Some(layer), None) => layer,
         (Some(_), Some(_)) => {
-            return Err(not_wasm("it has several layers of application/wasm".to_owned()));
+            return Err(not_wasm("it has several layers of WebAssembly".to_owned()));
         }
         (None, _) => return Err(not_wasm(what_it_is(manifest))),
     };

@@ -38,6 +38,7 @@ pub use credentials::{Credentials, CredentialsError};
 pub use error::RegistryError;
 pub use push::{Package, Pushed};
 pub use reference::{PluginReference, ReferenceError};
+pub use wire::digest_of;
 
 use super::signature::PublicKey;
 

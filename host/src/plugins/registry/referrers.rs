@@ -18,6 +18,9 @@ use crate::plugins::signature::{
 /// More signatures than this are not looked at: whoever fills a registry with them gains nothing.
 const MAX_SIGNATURES: usize = 64;
 
+/// The type of a config that says nothing.
+const EMPTY_MEDIA_TYPE: &str = "application/vnd.oci.empty.v1+json";
+
 /// The tag of the older form.
 pub(super) fn signature_tag(digest: &str) -> String {
     format!("{}.sig", digest.replace(':', "-"))
@@ -135,8 +138,10 @@ impl Search<'_> {
         };
         let index = bytes.and_then(|bytes| serde_json::from_slice::<OciImageIndex>(&bytes).ok());
         let entries = index.map(|index| index.manifests).unwrap_or_default();
+        // cosign itself lists its bundles under the type of their empty config.
         let is_bundle = |kind: &Option<String>| {
-            kind.as_ref().is_none_or(|kind| kind.starts_with(BUNDLE_MEDIA_TYPE))
+            let kinds = [BUNDLE_MEDIA_TYPE, EMPTY_MEDIA_TYPE];
+            kind.as_ref().is_none_or(|kind| kinds.iter().any(|known| kind.starts_with(known)))
         };
         let entries = entries.into_iter().filter(|entry| is_bundle(&entry.artifact_type));
         Ok(entries.map(|entry| entry.digest).filter(|digest| is_digest(digest)).collect())

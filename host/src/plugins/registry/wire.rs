@@ -63,7 +63,7 @@ pub(super) struct Wanted<'a> {
 }
 
 /// The digest of some bytes, as OCI writes it.
-pub(super) fn digest_of(bytes: &[u8]) -> String {
+pub fn digest_of(bytes: &[u8]) -> String {
     written(ring::digest::digest(&SHA256, bytes).as_ref())
 }
 
