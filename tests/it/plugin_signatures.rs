@@ -38,14 +38,14 @@ fn a_signed_plugin_is_taken_with_its_key_only() {
     refused(&name, &public, "it is not signed");
     sign(&name, &digest, &key);
     pull(&name, &public).expect("it is signed");
-    refused(&name, &other, "none of its 1 signatures is by the key");
+    refused(&name, &other, "none of its 2 signatures is by the key");
 
     // A second author signs beside the first.
     let (second, second_public, _) = keys();
     sign(&name, &digest, &second);
     pull(&name, &public).expect("it is signed");
     pull(&name, &second_public).expect("it is signed");
-    refused(&name, &other, "none of its 2 signatures is by the key");
+    refused(&name, &other, "none of its 4 signatures is by the key");
 }
 
 #[test]
@@ -62,9 +62,11 @@ fn a_signature_of_something_else_is_worth_nothing() {
     // The registry hangs the signature of one version beside another.
     let tags = "docker/registry/v2/repositories/ada/research/_manifests/tags";
     let tags = registry.storage().join(tags);
-    let tag = |digest: &str| tags.join(format!("{}.sig", digest.replace(':', "-")));
-    std::fs::rename(tag(&first), tag(&second)).expect("the registry's storage is ours");
-    refused(&name("2"), &public, "signed something else");
+    for end in [".sig", ""] {
+        let tag = |digest: &str| tags.join(format!("{}{end}", digest.replace(':', "-")));
+        std::fs::rename(tag(&first), tag(&second)).expect("the registry's storage is ours");
+        refused(&name("2"), &public, "signed something else");
+    }
     refused(&name("1"), &public, "it is not signed");
 }
 
@@ -119,28 +121,46 @@ fn cosign_verifies_what_is_signed_here() {
 
 #[test]
 fn a_file_is_signed_and_verified_like_with_cosign() {
-    let Some(cosign) = Cosign::version(2) else { return };
+    let Some(cosign) = Cosign::version(3) else { return };
     let (key, public, pem) = keys();
+    let check = |signature: &str| {
+        assert_eq!(verify_blob(&public, COMPONENT, signature), Ok(()), "{signature}");
+        assert!(verify_blob(&keys().1, COMPONENT, signature).is_err(), "{signature}");
+        assert!(verify_blob(&public, b"something else", signature).is_err(), "{signature}");
+    };
     let write = |name: &str, bytes: &[u8]| {
         std::fs::write(cosign.folder().join(name), bytes).expect("a file can be written");
     };
     write("mine.pub", public.to_pem().as_bytes());
     write("a.wasm", COMPONENT);
     write("a.sig", sign_blob(&key, COMPONENT).expect("there is randomness").as_bytes());
-    let arguments = ["verify-blob", "--insecure-ignore-tlog", "--key", "mine.pub"];
-    cosign.must(&[&arguments[..], &["--signature", "a.sig", "a.wasm"]].concat());
+    check(&std::fs::read_to_string(cosign.folder().join("a.sig")).expect("it is there"));
 
     // The key is one that cosign takes over, too.
     write("mine.key", pem.as_bytes());
     cosign.must(&["import-key-pair", "--key", "mine.key", "--output-key-prefix", "taken"]);
-    let arguments = ["sign-blob", "--tlog-upload=false", "--key", "taken.key"];
+    cosign.must(&["signing-config", "create", "--out", "none.json"]);
+    let arguments = ["sign-blob", "--signing-config", "none.json", "--key", "taken.key"];
+    cosign.must(&[&arguments[..], &["--bundle", "b.json", "a.wasm"]].concat());
+    let bundle = std::fs::read_to_string(cosign.folder().join("b.json")).expect("it is there");
+    check(&bundle);
+
+    // Its older versions write the signature alone.
+    let Some(cosign) = Cosign::version(2) else { return };
+    cosign.must(&["generate-key-pair"]);
+    std::fs::write(cosign.folder().join("a.wasm"), COMPONENT).expect("a file can be written");
+    let arguments = ["sign-blob", "--tlog-upload=false", "--key", "cosign.key"];
     cosign.must(&[&arguments[..], &["--output-signature", "b.sig", "a.wasm"]].concat());
-    let bundle = ["--new-bundle-format", "--bundle", "b.json", "a.wasm"];
-    cosign.must(&[&arguments[..], &bundle[..]].concat());
-    for name in ["b.sig", "b.json"] {
-        let signature = std::fs::read_to_string(cosign.folder().join(name)).expect("it is there");
-        assert_eq!(verify_blob(&public, COMPONENT, &signature), Ok(()), "{name}");
-        assert!(verify_blob(&keys().1, COMPONENT, &signature).is_err(), "{name}");
-        assert!(verify_blob(&public, b"something else", &signature).is_err(), "{name}");
-    }
+    let read = |name: &str| std::fs::read_to_string(cosign.folder().join(name)).expect("a text");
+    let public = PublicKey::from_pem(&read("cosign.pub")).expect("a key as cosign writes it");
+    assert_eq!(verify_blob(&public, COMPONENT, &read("b.sig")), Ok(()));
+
+    // And verify ours.
+    let (key, public, _) = keys();
+    let signature = sign_blob(&key, COMPONENT).expect("there is randomness");
+    std::fs::write(cosign.folder().join("a.sig"), signature).expect("a file can be written");
+    let file = cosign.folder().join("mine.pub");
+    std::fs::write(file, public.to_pem()).expect("a file can be written");
+    let arguments = ["verify-blob", "--insecure-ignore-tlog", "--key", "mine.pub"];
+    cosign.must(&[&arguments[..], &["--signature", "a.sig", "a.wasm"]].concat());
 }

@@ -3,22 +3,26 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use oci_client::Client;
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
-use oci_client::manifest::{OciDescriptor, OciImageManifest};
+use oci_client::manifest::{OCI_IMAGE_INDEX_MEDIA_TYPE, OciDescriptor, OciImageManifest};
 use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference};
-use oci_wasm::{ToConfig, WASM_MANIFEST_MEDIA_TYPE, WasmConfig};
-use serde_json::json;
+use oci_wasm::{
+    ToConfig, WASM_LAYER_MEDIA_TYPE, WASM_MANIFEST_CONFIG_MEDIA_TYPE, WASM_MANIFEST_MEDIA_TYPE,
+    WasmConfig,
+};
+use serde_json::{Value, json};
 
-use super::referrers::signature_tag;
+use super::artifact::fetch_bytes;
+use super::referrers::{EMPTY_MEDIA_TYPE, referrers_tag, signature_tag};
 use super::wire::{Action, Entry, Wire, digest_of};
 use super::{
     About, MANIFEST_ANNOTATION, MAX_WASM_BYTES, PluginReference, Registry, RegistryError, artifact,
 };
 use crate::plugins::signature::{
-    CLAIM_MEDIA_TYPE, SIGNATURE_ANNOTATION, SigningKey, sign_blob, write_claim,
+    CLAIM_MEDIA_TYPE, SIGNATURE_ANNOTATION, SigningKey, WRITTEN_MEDIA_TYPE, annotations, sign_blob,
+    write_bundle, write_claim,
 };
 
 /// What the config of an image is called, and that of a signature.
@@ -56,24 +60,23 @@ impl Registry {
         if reference.digest().is_some() {
             return Err(RegistryError::PushToDigest { reference: reference.to_string() });
         }
-        let (layer, manifest) = self.layout(reference, package)?;
+        let (layer, layout) = self.layout(reference, package)?;
         self.bounded(reference, async {
             let wire = self.wire(reference).await?;
             let client = self.client(&wire, reference).await?;
-            let name = reference.as_oci();
-            let upload = async |bytes: Bytes, digest: &str| {
-                client.push_blob(name, bytes, digest).await.map_err(|error| refused(&wire, error))
-            };
-            upload(layer, &manifest.layers[0].digest).await?;
-            upload(manifest.config_bytes, &manifest.config.digest).await?;
-            let bytes = manifest.bytes;
-            put(&wire, &client, name, bytes).await.map(|digest| Pushed { digest })
+            let upload = Upload { wire: &wire, client: &client, reference };
+            upload.blob(WASM_LAYER_MEDIA_TYPE, layer).await?;
+            upload.blob(WASM_MANIFEST_CONFIG_MEDIA_TYPE, layout.config).await?;
+            let digest = digest_of(&layout.manifest);
+            let (target, manifest) = (reference.target(), layout.manifest);
+            wire.put_manifest(target, WASM_MANIFEST_MEDIA_TYPE, manifest).await?;
+            Ok(Pushed { digest })
         })
         .await
     }
 
-    /// Adds a signature to what has this digest in the repository, in the older form of cosign's,
-    /// which all its versions verify.
+    /// Adds a signature to what has this digest in the repository, in both forms of cosign's: its
+    /// version 2 verifies the older one, its version 3 the newer.
     ///
     /// # Errors
     /// See [`RegistryError`]; [`RegistryError::NotFound`] when nothing has the digest.
@@ -83,45 +86,20 @@ impl Registry {
         digest: &str,
         key: &SigningKey,
     ) -> Result<(), RegistryError> {
+        let unsignable = |error| RegistryError::Unpublishable(format!("{error}"));
         let repository = format!("{}/{}", reference.registry(), reference.repository());
         let claim = write_claim(&repository, digest);
-        let unsignable = |error| RegistryError::Unpublishable(format!("{error}"));
         let signature = sign_blob(key, &claim).map_err(unsignable)?;
-        let tag = signature_tag(digest);
+        let bundle = write_bundle(key, digest).map_err(unsignable)?;
         self.bounded(reference, async {
             let wire = self.wire(reference).await?;
-            let signed = artifact::fetch(&wire, reference, digest).await?;
-            signed.ok_or_else(|| wire.not_found())?;
-            let earlier = artifact::fetch(&wire, reference, &tag).await?;
-            let mut layers = earlier.map(|fetched| fetched.manifest.layers).unwrap_or_default();
-            let client = self.client(&wire, reference).await?;
-            let name = reference.tagged(&tag);
-            let refused = |error| refused(&wire, error);
-            let claim_digest = digest_of(&claim);
-            layers.push(OciDescriptor {
-                media_type: CLAIM_MEDIA_TYPE.to_owned(),
-                digest: claim_digest.clone(),
-                size: claim.len() as i64,
-                annotations: Some([(SIGNATURE_ANNOTATION.to_owned(), signature)].into()),
-                ..OciDescriptor::default()
-            });
-            client.push_blob(&name, claim, &claim_digest).await.map_err(refused)?;
-            let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
-            let config = json!({
-                "architecture": "",
-                "os": "",
-                "config": {},
-                "rootfs": { "type": "layers", "diff_ids": diff_ids },
-            });
-            let config = config.to_string().into_bytes();
-            let manifest = OciImageManifest {
-                media_type: Some(WASM_MANIFEST_MEDIA_TYPE.to_owned()),
-                config: descriptor(IMAGE_CONFIG_MEDIA_TYPE, &config),
-                layers,
-                ..OciImageManifest::default()
+            let Some((signed, _)) = fetch_bytes(&wire, digest).await? else {
+                return Err(wire.not_found());
             };
-            client.push_blob(&name, config, &manifest.config.digest).await.map_err(refused)?;
-            put(&wire, &client, &name, written(&manifest)?).await.map(drop)
+            let client = self.client(&wire, reference).await?;
+            let upload = Upload { wire: &wire, client: &client, reference };
+            upload.claim(digest, claim, signature).await?;
+            upload.bundle(digest, &signed, bundle).await
         })
         .await
     }
@@ -153,9 +131,7 @@ impl Registry {
         // What we would not pull is not pushed.
         artifact::plugin_manifest(&manifest, reference)?;
         let bytes = written(&manifest)?;
-        let OciImageManifest { config: described, layers, .. } = manifest;
-        let layout = Layout { config: described, layers, config_bytes: config.data, bytes };
-        Ok((layer.data, layout))
+        Ok((layer.data, Layout { config: config.data, manifest: bytes }))
     }
 
     /// oci-client's client, already let in: it would log the token that it gets.
@@ -183,12 +159,10 @@ impl Registry {
     }
 }
 
-/// A manifest as it will be written, and what it describes.
+/// A manifest and its config, as they will be written.
 struct Layout {
-    config: OciDescriptor,
-    layers: Vec<OciDescriptor>,
-    config_bytes: Bytes,
-    bytes: Vec<u8>,
+    config: Bytes,
+    manifest: Vec<u8>,
 }
 
 fn build(
@@ -215,16 +189,100 @@ fn written(manifest: &OciImageManifest) -> Result<Vec<u8>, RegistryError> {
     serde_json::to_vec(manifest).map_err(|error| RegistryError::Unpublishable(error.to_string()))
 }
 
-async fn put(
-    wire: &Wire<'_>,
-    client: &Client,
-    name: &Reference,
-    manifest: Vec<u8>,
-) -> Result<String, RegistryError> {
-    let digest = digest_of(&manifest);
-    let kind = HeaderValue::from_static(WASM_MANIFEST_MEDIA_TYPE);
-    let pushed = client.push_manifest_raw(name, manifest, kind).await;
-    pushed.map(|_| digest).map_err(|error| refused(wire, error))
+/// A conversation in which we may push.
+struct Upload<'a> {
+    wire: &'a Wire<'a>,
+    client: &'a Client,
+    reference: &'a PluginReference,
+}
+
+impl Upload<'_> {
+    async fn blob(
+        &self,
+        kind: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<OciDescriptor, RegistryError> {
+        let bytes = bytes.into();
+        let descriptor = descriptor(kind, &bytes);
+        let pushed = self.client.push_blob(self.reference.as_oci(), bytes, &descriptor.digest);
+        pushed.await.map_err(|error| refused(self.wire, error))?;
+        Ok(descriptor)
+    }
+
+    /// The older form: one more layer of what the digest's tag names.
+    async fn claim(
+        &self,
+        digest: &str,
+        claim: Vec<u8>,
+        signature: String,
+    ) -> Result<(), RegistryError> {
+        let tag = signature_tag(digest);
+        let earlier = artifact::fetch(self.wire, self.reference, &tag).await?;
+        let mut layers = earlier.map(|fetched| fetched.manifest.layers).unwrap_or_default();
+        let mut layer = self.blob(CLAIM_MEDIA_TYPE, claim).await?;
+        layer.annotations = Some([(SIGNATURE_ANNOTATION.to_owned(), signature)].into());
+        layers.push(layer);
+        let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
+        let config = json!({
+            "architecture": "",
+            "os": "",
+            "config": {},
+            "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        });
+        let config = self.blob(IMAGE_CONFIG_MEDIA_TYPE, config.to_string()).await?;
+        let media_type = Some(WASM_MANIFEST_MEDIA_TYPE.to_owned());
+        let manifest =
+            OciImageManifest { media_type, config, layers, ..OciImageManifest::default() };
+        let bytes = written(&manifest)?;
+        self.wire.put_manifest(&tag, WASM_MANIFEST_MEDIA_TYPE, bytes).await.map(drop)
+    }
+
+    /// The newer form: an artifact that refers to the one that is signed. A registry that does not list
+    /// those itself has them listed under a tag.
+    async fn bundle(
+        &self,
+        digest: &str,
+        signed: &[u8],
+        bundle: Vec<u8>,
+    ) -> Result<(), RegistryError> {
+        let config = self.blob(EMPTY_MEDIA_TYPE, "{}").await?;
+        let layer = self.blob(WRITTEN_MEDIA_TYPE, bundle).await?;
+        let manifest = OciImageManifest {
+            media_type: Some(WASM_MANIFEST_MEDIA_TYPE.to_owned()),
+            artifact_type: Some(WRITTEN_MEDIA_TYPE.to_owned()),
+            config,
+            layers: vec![layer],
+            subject: Some(descriptor(WASM_MANIFEST_MEDIA_TYPE, signed)),
+            annotations: Some(annotations()),
+            ..OciImageManifest::default()
+        };
+        let bytes = written(&manifest)?;
+        let entry = json!({
+            "mediaType": WASM_MANIFEST_MEDIA_TYPE,
+            "digest": digest_of(&bytes),
+            "size": bytes.len(),
+            "artifactType": WRITTEN_MEDIA_TYPE,
+        });
+        let target = digest_of(&bytes);
+        if self.wire.put_manifest(&target, WASM_MANIFEST_MEDIA_TYPE, bytes).await? {
+            return Ok(());
+        }
+        let tag = referrers_tag(digest);
+        let listed = fetch_bytes(self.wire, &tag).await?;
+        let listed = listed.and_then(|(bytes, _)| serde_json::from_slice::<Value>(&bytes).ok());
+        let mut entries = match listed.as_ref().and_then(|index| index["manifests"].as_array()) {
+            Some(entries) => entries.clone(),
+            None => Vec::new(),
+        };
+        entries.push(entry);
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_IMAGE_INDEX_MEDIA_TYPE,
+            "manifests": entries,
+        });
+        let bytes = index.to_string().into_bytes();
+        self.wire.put_manifest(&tag, OCI_IMAGE_INDEX_MEDIA_TYPE, bytes).await.map(drop)
+    }
 }
 
 /// oci-client's error in our words: its own hold URLs, and whole answers.

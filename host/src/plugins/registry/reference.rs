@@ -85,12 +85,6 @@ impl PluginReference {
         self.digest().or(self.tag()).unwrap_or("latest")
     }
 
-    /// Another tag of the same repository.
-    pub(super) fn tagged(&self, tag: &str) -> Reference {
-        let registry = self.reference.registry().to_owned();
-        Reference::with_tag(registry, self.repository().to_owned(), tag.to_owned())
-    }
-
     /// As oci-client has it.
     pub(super) fn as_oci(&self) -> &Reference {
         &self.reference

@@ -19,11 +19,16 @@ use crate::plugins::signature::{
 const MAX_SIGNATURES: usize = 64;
 
 /// The type of a config that says nothing.
-const EMPTY_MEDIA_TYPE: &str = "application/vnd.oci.empty.v1+json";
+pub(super) const EMPTY_MEDIA_TYPE: &str = "application/vnd.oci.empty.v1+json";
 
 /// The tag of the older form.
 pub(super) fn signature_tag(digest: &str) -> String {
     format!("{}.sig", digest.replace(':', "-"))
+}
+
+/// The tag under which what refers to an artifact is listed, where the registry does not.
+pub(super) fn referrers_tag(digest: &str) -> String {
+    digest.replace(':', "-")
 }
 
 /// Succeeds when one of the signatures of `digest` is by `key`.
@@ -131,8 +136,7 @@ impl Search<'_> {
             }
             // Older registries know no such list, and say so in several ways.
             Ok(None) | Err(RegistryError::Refused { .. }) => {
-                let tag = self.digest.replace(':', "-");
-                fetch_bytes(self.wire, &tag).await?.map(|(bytes, _)| bytes)
+                fetch_bytes(self.wire, &referrers_tag(self.digest)).await?.map(|(bytes, _)| bytes)
             }
             Err(error) => return Err(error),
         };

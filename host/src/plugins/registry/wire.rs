@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use oci_client::errors::OciEnvelope;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, WWW_AUTHENTICATE,
+};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
 use ring::digest::{Context, SHA256};
 use tokio::sync::Mutex;
@@ -146,6 +148,23 @@ impl<'a> Wire<'a> {
         match answer.status() {
             StatusCode::OK => Ok(Some(answer)),
             StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.refusal(answer).await),
+        }
+    }
+
+    /// Puts an OCI manifest under a tag or its digest, after [`Wire::enter`]. Whether the registry will
+    /// list it among what refers to its subject.
+    pub(super) async fn put_manifest(
+        &self,
+        target: &str,
+        kind: &'static str,
+        bytes: Vec<u8>,
+    ) -> Result<bool, RegistryError> {
+        let put = self.client.put(self.url(&format!("manifests/{target}")));
+        let put = put.header(CONTENT_TYPE, kind).body(bytes);
+        let answer = self.send(self.entered(put).await).await?;
+        match answer.status() {
+            status if status.is_success() => Ok(answer.headers().contains_key("oci-subject")),
             _ => Err(self.refusal(answer).await),
         }
     }
@@ -436,13 +455,20 @@ fn is_plain_answer(error: &reqwest::Error) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
 }
 
+/// What TLS says, in a chain of causes. An I/O error hides what it wraps from the chain.
 fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
-    let first: &(dyn std::error::Error + 'static) = error;
-    std::iter::successors(Some(first), |error| error.source()).find_map(|error| {
-        // An I/O error shows the cause of what it wraps, and not that itself.
-        let io = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        error.downcast_ref().or_else(|| io.and_then(|inner| inner.downcast_ref()))
-    })
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
+        }
+        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped as _),
+            None => cause.source(),
+        };
+    }
+    None
 }
 
 /// An error and its causes, outermost first.

@@ -1,14 +1,20 @@
 //! sigstore's newer form: a bundle, in JSON. What it holds beside the signature (a transparency log's
 //! entries, timestamps) is not looked at.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde_json::json;
 
-use super::{PublicKey, SignatureError};
+use super::{KeyError, PublicKey, SignatureError, SigningKey};
 
 /// The media type of a bundle, and of the artifact that holds one. The version is at the end.
 pub(crate) const BUNDLE_MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle";
+
+/// The version that is written.
+pub(crate) const WRITTEN_MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
 /// The payload that says which digest is signed.
 const STATEMENT_TYPE: &str = "application/vnd.in-toto+json";
@@ -107,6 +113,36 @@ impl DigestClaim {
         let digests = subjects.filter_map(|subject| subject.digest.sha256);
         Ok(digests.map(|hex| format!("sha256:{hex}")).collect())
     }
+}
+
+/// A bundle that says that this digest, `sha256:…`, was signed.
+pub(crate) fn write_bundle(key: &SigningKey, digest: &str) -> Result<Vec<u8>, KeyError> {
+    let hex = digest.trim_start_matches("sha256:");
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "digest": { "sha256": hex }, "annotations": {} }],
+        "predicateType": SIGNED,
+        "predicate": {},
+    });
+    let payload = statement.to_string().into_bytes();
+    let signature = key.sign(&pre_authentication(STATEMENT_TYPE, &payload))?;
+    let bundle = json!({
+        "mediaType": WRITTEN_MEDIA_TYPE,
+        "verificationMaterial": { "publicKey": { "hint": key.public().hint() } },
+        "dsseEnvelope": {
+            "payload": STANDARD.encode(&payload),
+            "payloadType": STATEMENT_TYPE,
+            "signatures": [{ "sig": STANDARD.encode(signature) }],
+        },
+    });
+    Ok(bundle.to_string().into_bytes())
+}
+
+/// The annotations of an artifact that holds such a bundle, as cosign writes them.
+pub(crate) fn annotations() -> BTreeMap<String, String> {
+    [("content", "dsse-envelope"), ("predicateType", SIGNED)]
+        .map(|(key, value)| (format!("dev.sigstore.bundle.{key}"), value.to_owned()))
+        .into()
 }
 
 /// The signature of a file, of a bundle.

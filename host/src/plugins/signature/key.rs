@@ -106,6 +106,11 @@ impl PublicKey {
         self.sha256.get(..16).unwrap_or(&self.sha256)
     }
 
+    /// What a bundle calls it.
+    pub(crate) fn hint(&self) -> String {
+        STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, &der_of(&self.point)))
+    }
+
     /// Whether this is a signature, in DER, of these bytes.
     pub(crate) fn verifies(&self, bytes: &[u8], signature: &[u8]) -> bool {
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &self.point);

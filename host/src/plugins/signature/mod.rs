@@ -18,7 +18,9 @@ mod key;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-pub(crate) use bundle::{BUNDLE_MEDIA_TYPE, DigestClaim};
+pub(crate) use bundle::{
+    BUNDLE_MEDIA_TYPE, DigestClaim, WRITTEN_MEDIA_TYPE, annotations, write_bundle,
+};
 pub(crate) use claim::{CLAIM_MEDIA_TYPE, SIGNATURE_ANNOTATION, digest_claimed, write_claim};
 pub use key::{KeyError, PublicKey, SigningKey};
 
