@@ -77,7 +77,7 @@ impl RealRegistry {
         let auth = auth.replace("HTPASSWD", &path("htpasswd"));
         let config = format!(
             "version: 0.1\nlog: {{ level: info }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\n\
-             http: {{ addr: \"127.0.0.1:0\" }}\n{auth}",
+             http: {{ addr: \"127.0.0.1:0\", relativeurls: true }}\n{auth}",
             path("storage")
         );
         std::fs::write(path("config.yml"), config).expect("a file can be written");
