@@ -28,6 +28,7 @@ mod monitor;
 mod oauth;
 mod plugin_registry;
 mod plugin_signatures;
+mod plugins_javascript;
 mod plugins_python;
 mod progress;
 mod python;

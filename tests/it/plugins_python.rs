@@ -2,22 +2,30 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use toolcell::Script;
+use toolcell::ids::UpstreamName;
+use toolcell::plugins::build::{BuildProgress, Project};
+use toolcell::plugins::manifest::PluginLanguage;
+use toolcell::plugins::templates::write_project;
+use toolcell::sandbox::Cache;
 use toolcell_tests::{Cli, Marker, Server, fixtures};
 
 use crate::facade::{first_text, session as agent};
+use crate::hosts::{Configured, block_on, cache_folder, failure, value};
 
 /// A build takes its time where others build too.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-fn plugin(arguments: &[&str]) -> Cli {
+pub(crate) fn plugin(arguments: &[&str]) -> Cli {
     Cli::new("plugin").args(arguments.iter().copied()).limit(PATIENCE)
 }
 
 /// Search servers over corpora of their own.
-fn search_servers(marker: &Marker) -> String {
+pub(crate) fn search_servers(marker: &Marker) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/search");
     let server = |name: &str| {
         let corpus = folder.join(format!("{name}.jsonl"));
@@ -71,8 +79,36 @@ found = finder.ask_all(question='protocol', limit=3)
     marker.assert_nothing_survives();
 }
 
+#[test]
+fn a_plugin_in_python_asks_servers_side_by_side_for_scripts_and_clients() {
+    let marker = Marker::new();
+    let project = tempfile::tempdir().expect("a folder");
+    let name = UpstreamName::try_new("finder").expect("a name");
+    let folder = project.path().join("finder");
+    write_project(&folder, &name, PluginLanguage::Python).expect("writes");
+    let project = Project::open(&folder).expect("a project");
+    let cache = Cache::open(&cache_folder()).expect("a cache");
+    let progress: BuildProgress = Arc::new(|_: &str| {});
+    let wasm = block_on(project.build(&cache, progress)).expect("builds");
+    let host = Configured::new(|folder| {
+        let plugins = folder.join("plugins");
+        fs::create_dir(&plugins).expect("a folder");
+        fs::write(plugins.join("finder.wasm"), &wasm).expect("writes");
+        fs::copy(project.folder.join("plugin.toml"), plugins.join("finder.toml")).expect("writes");
+        search_servers(&marker) + "[plugins.finder]\ntools = [\"papers.*\", \"wiki.*\"]\n"
+    });
+    block_on(host.host.load_plugins());
+    let code = "from tools import finder
+found = finder.ask_all(question='protocol', limit=3)
+[sorted({hit['server'] for hit in found['hits']}), found['failed']]";
+    let report = host.run(Script::python(code));
+    assert_eq!(value(&report), json!([["papers", "wiki"], {}]));
+    let wrong = host.run(Script::python("tools.finder.ask_all(question='x', limit='many')"));
+    assert!(failure(&wrong).1.contains("limit"), "{wrong:?}");
+}
+
 /// Builds a project of these files and gives what its author is told.
-fn fault(files: &[(&str, &str)]) -> String {
+pub(crate) fn fault(files: &[(&str, &str)]) -> String {
     let home = tempfile::tempdir().expect("a folder");
     fs::write(home.path().join("plugin.toml"), "name = \"faulty\"\nversion = \"0.1.0\"\n")
         .expect("writes");

@@ -32,5 +32,5 @@ pub use plugins::{
     PluginTool,
 };
 pub use runtimes::{CachedRuntime, Progress};
-pub(crate) use runtimes::{Componentize, PythonPluginFailure};
+pub(crate) use runtimes::{Componentize, PluginFailure, javascript_plugin};
 pub use state::{GuestDirectory, Surroundings};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::sandbox::SandboxError;
+use crate::sandbox::{PluginFailure, SandboxError};
 
 /// A project cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -33,5 +33,14 @@ impl BuildError {
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { action, path, source }
+    }
+}
+
+impl From<PluginFailure> for BuildError {
+    fn from(failure: PluginFailure) -> Self {
+        match failure {
+            PluginFailure::Author(words) => Self::Source(words),
+            PluginFailure::Machine(error) => Self::Tools(error),
+        }
     }
 }

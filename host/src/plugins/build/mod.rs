@@ -4,6 +4,8 @@
 //! - `rust` runs cargo in it; `python` and `javascript` put the author's sources on a language runtime.
 
 mod error;
+pub mod javascript;
+mod modules;
 pub mod python;
 mod rust;
 mod sources;
@@ -110,12 +112,10 @@ impl Project {
             return rust::build(&self.folder, &progress).await;
         }
         let (folder, language, cache) = (self.folder.clone(), self.language, cache.clone());
+        let source = self.manifest.build.as_ref().and_then(|build| build.source.clone());
         let build = move || match language {
             PluginLanguage::Python => python::build(&folder, &cache, &*progress),
-            _ => Err(BuildError::Source(format!(
-                "plugins in {} cannot be built yet",
-                language.name()
-            ))),
+            _ => javascript::build(&folder, source.as_deref(), &*progress),
         };
         // Programs are waited for, and snapshots made.
         let built = tokio::task::spawn_blocking(build).await;

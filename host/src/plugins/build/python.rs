@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::BuildError;
 use super::sources::{self, Sources};
-use crate::sandbox::{Cache, Componentize, Progress, PythonPluginFailure};
+use crate::sandbox::{Cache, Componentize, Progress};
 
 /// The author's list of packages.
 const REQUIREMENTS: &str = "requirements.txt";
@@ -47,13 +47,4 @@ pub fn build(folder: &Path, cache: &Cache, progress: Progress<'_>) -> Result<Vec
 fn names_any(requirements: &str) -> bool {
     let lines = requirements.lines().map(str::trim);
     lines.into_iter().any(|line| !line.is_empty() && !line.starts_with('#'))
-}
-
-impl From<PythonPluginFailure> for BuildError {
-    fn from(failure: PythonPluginFailure) -> Self {
-        match failure {
-            PythonPluginFailure::Author(words) => Self::Source(words),
-            PythonPluginFailure::Machine(error) => Self::Tools(error),
-        }
-    }
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fs, io};
 
-use super::{PYTHON_PLUGIN, PYTHON_REQUIREMENTS, PYTHON_RUNTIME, Progress, SourceFile, WIT};
+use super::{
+    PYTHON_PLUGIN, PYTHON_REQUIREMENTS, PYTHON_RUNTIME, PluginFailure, Progress, SourceFile, WIT,
+};
 use crate::sandbox::cache::Cache;
 use crate::sandbox::error::SandboxError;
 
@@ -24,21 +26,6 @@ const SHARED: &str = "toolcell_runtime/";
 /// An installed componentize-py.
 pub(crate) struct Componentize {
     tools: PathBuf,
-}
-
-/// Why there is no component of a plugin.
-#[derive(Debug)]
-pub(crate) enum PythonPluginFailure {
-    /// The author's, in words for him, with his lines.
-    Author(String),
-    /// The machine's.
-    Machine(SandboxError),
-}
-
-impl From<SandboxError> for PythonPluginFailure {
-    fn from(error: SandboxError) -> Self {
-        Self::Machine(error)
-    }
 }
 
 /// How a command ended that did not succeed.
@@ -102,11 +89,7 @@ impl Componentize {
     }
 
     /// Takes the author's packages into `into`: wheels of pure Python, for that is what runs here.
-    pub(crate) fn packages(
-        &self,
-        requirements: &Path,
-        into: &Path,
-    ) -> Result<(), PythonPluginFailure> {
+    pub(crate) fn packages(&self, requirements: &Path, into: &Path) -> Result<(), PluginFailure> {
         let folder = requirements.parent().unwrap_or(Path::new("."));
         let installed = run(Command::new(self.tools.join("bin/python"))
             .args(PIP_INSTALL)
@@ -118,11 +101,11 @@ impl Componentize {
             .arg(requirements)
             .current_dir(folder));
         installed.map_err(|failed| match failed.detail.contains("No matching distribution") {
-            true => PythonPluginFailure::Author(format!(
+            true => PluginFailure::Author(format!(
                 "a package cannot be used: there has to be a wheel of pure Python of it\n{}",
                 errors_of(&failed.detail)
             )),
-            false => PythonPluginFailure::Machine(failed.into()),
+            false => PluginFailure::Machine(failed.into()),
         })
     }
 
@@ -131,7 +114,7 @@ impl Componentize {
         &self,
         work: &Path,
         packages: Option<&Path>,
-    ) -> Result<Vec<u8>, PythonPluginFailure> {
+    ) -> Result<Vec<u8>, PluginFailure> {
         let sources = work.join("src");
         let shared = PYTHON_RUNTIME.iter().filter(|file| file.path.starts_with(SHARED));
         write_files(&sources, shared.chain(PYTHON_PLUGIN))?;
@@ -139,8 +122,8 @@ impl Componentize {
         match self.component(work, "plugin-guest", "guest", &paths)? {
             Ok(wasm) => Ok(wasm),
             Err(failed) => Err(match marked(&failed.detail) {
-                Some(words) => PythonPluginFailure::Author(words.to_owned()),
-                None => PythonPluginFailure::Machine(failed.into()),
+                Some(words) => PluginFailure::Author(words.to_owned()),
+                None => PluginFailure::Machine(failed.into()),
             }),
         }
     }

@@ -2,9 +2,9 @@
 //! lie built in the tree, as a core module; its start-up code is run here, once, and its memory after
 //! that is what every sandbox begins with.
 
-use super::{Progress, hash_files};
+use super::{PluginFailure, Progress, hash_files};
 use crate::sandbox::error::SandboxError;
-use crate::sandbox::snapshot::snapshot;
+use crate::sandbox::snapshot::{NoSnapshot, snapshot, snapshot_of_plugin};
 
 /// The built guest. `cargo xtask guests` builds it, and a test refuses one that is older than its sources.
 static MODULE: &[u8] = include_bytes!("../../../../plugins/js-runtime/js-runtime.wasm");
@@ -24,5 +24,18 @@ pub(super) fn build(progress: Progress<'_>) -> Result<Vec<u8>, SandboxError> {
         runtime: "javascript",
         step: "running its start-up code".to_owned(),
         detail: format!(": {error:#}"),
+    })
+}
+
+/// A plugin of an author's source, whose file has this name: the component begins where his module was
+/// loaded.
+pub(crate) fn javascript_plugin(name: &str, source: &str) -> Result<Vec<u8>, PluginFailure> {
+    snapshot_of_plugin(MODULE, name, source).map_err(|failure| match failure {
+        NoSnapshot::Source(words) => PluginFailure::Author(words),
+        NoSnapshot::Engine(error) => PluginFailure::Machine(SandboxError::Build {
+            runtime: "javascript",
+            step: format!("loading {name}"),
+            detail: format!(": {error:#}"),
+        }),
     })
 }

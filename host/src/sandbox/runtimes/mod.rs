@@ -14,7 +14,8 @@ use super::engine::SandboxEngine;
 use super::error::SandboxError;
 use crate::language::Language;
 
-pub(crate) use componentize::{Componentize, PythonPluginFailure};
+pub(crate) use componentize::Componentize;
+pub(crate) use javascript::javascript_plugin;
 
 include!(concat!(env!("OUT_DIR"), "/embedded_sources.rs"));
 
@@ -22,6 +23,21 @@ include!(concat!(env!("OUT_DIR"), "/embedded_sources.rs"));
 pub(super) struct SourceFile {
     path: &'static str,
     bytes: &'static [u8],
+}
+
+/// Why there is no component of a plugin.
+#[derive(Debug)]
+pub(crate) enum PluginFailure {
+    /// The author's fault, in words for him, with his lines.
+    Author(String),
+    /// The machine's.
+    Machine(SandboxError),
+}
+
+impl From<SandboxError> for PluginFailure {
+    fn from(error: SandboxError) -> Self {
+        Self::Machine(error)
+    }
 }
 
 /// Told what is being done whenever something takes long.

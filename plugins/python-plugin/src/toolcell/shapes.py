@@ -219,12 +219,9 @@ class _Map(Shape):
 class _Union(Shape):
     def __init__(self, members: list[Shape]) -> None:
         self._members = members
-        self.is_object = all(member.is_object for member in members)
 
     def schema(self, schemas: Schemas) -> dict:
-        made = {"anyOf": [member.schema(schemas) for member in self._members]}
-        # MCP wants an object schema to say so itself.
-        return {"type": "object", **made} if self.is_object else made
+        return {"anyOf": [member.schema(schemas) for member in self._members]}
 
     def read(self, value: object, path: str) -> object:
         misfits = []
