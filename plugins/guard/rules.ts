@@ -11,7 +11,7 @@ export interface Pattern {
 /** Why arguments are refused. */
 export class Refused extends Error {}
 
-const MAX_DEPTH = 64;
+const MAX_ARGUMENT_DEPTH = 64;
 const MAX_PATTERNS = 64;
 const MAX_PATTERN_LENGTH = 1_000;
 
@@ -64,7 +64,7 @@ function compiled(rule: Pattern): RegExp {
 
 /** Every text, number and truth value with its place. */
 function* leaves(value: unknown, at: string, depth: number): Generator<[string, string]> {
-  if (depth > MAX_DEPTH) throw new Refused(`the arguments are nested deeper than ${MAX_DEPTH}`);
+  if (depth > MAX_ARGUMENT_DEPTH) throw new Refused(`the arguments are nested deeper than ${MAX_ARGUMENT_DEPTH}`);
   if (value !== null && typeof value === "object") {
     for (const [name, member] of Object.entries(value)) {
       yield* leaves(member, `${at}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`, depth + 1);

@@ -28,12 +28,15 @@ const BUNDLE: &str = "bundle it: npx esbuild plugin.ts --bundle --format=esm --e
 
 /// An import of another file, or an export from one: at the beginning of a line, as everybody writes it.
 static IMPORT: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r#"(?m)^(import|export)\b([^;"'`]*?)(?:\bfrom\s*)?["'](\.{1,2}/[^"'\n]*)["'];?"#)
+    pattern(
+        r#"(?m)^(import|export)\b((?:\s+type\b)?\s*(?:[\w$]+\s*,?\s*)?(?:\{[^}]*\}|\*(?:\s*as\s+[\w$]+)?)?\s*)(?:\bfrom\s*)?["'](\.{1,2}/[^"'\n]*)["'];?"#,
+    )
 });
 
 /// The names in the braces of an import.
-static NAMES: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^\s*(?:type\s+)?\{((?:\s*(?:type\s+)?[\w$]+\s*,?)*)\s*\}\s*$"));
+static NAMES: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"^\s*(?:type\s+)?\{\s*(?:(?:type\s+)?[\w$]+\s*,\s*)*(?:(?:type\s+)?[\w$]+\s*)?\}\s*$")
+});
 
 /// A declaration at the top of a module.
 static DECLARATION: LazyLock<Regex> = LazyLock::new(|| {
@@ -220,7 +223,7 @@ mod tests {
 
     #[test]
     fn one_file_stays_as_it_is() {
-        let source = "import { tools } from \"tools\";\nexport function f() {}\n";
+        let source = "import { tools } from \"tools\";\nexport const PLACE = \"./data\";\n";
         assert_eq!(joined(&[("plugin.ts", source)]).unwrap(), source);
     }
 
