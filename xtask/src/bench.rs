@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: toolcell's speed beside pyeryx's and native CPython's, as ratios in one run;
-//! and that of the façade beside `eryx serve`'s.
+//! that of the façade beside `eryx serve`'s, and that of plugins beside Extism's and
+//! quickjs-emscripten's.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,6 +11,8 @@ use crate::process::{self, step};
 use crate::workspace::Workspace;
 
 const PYERYX: &str = "pyeryx[serve]==0.11.0";
+const EXTISM: &str = "extism==1.1.1";
+const QUICKJS: &str = "quickjs-emscripten@0.32.0";
 
 /// Builds the benchmarks, installs the rival, and prints the table.
 pub(crate) fn bench(workspace: &Workspace) -> Result<()> {
@@ -27,6 +30,14 @@ pub(crate) fn bench(workspace: &Workspace) -> Result<()> {
     let unmetered = step("building the benchmark without metering", || {
         benchmark(workspace, "sandbox", &["--features", "toolcell/benchmark-unmetered"])
     })?;
+    let plugins =
+        step("building the benchmark of plugins", || benchmark(workspace, "plugins", &[]))?;
+    let mut beside = Command::new("python3");
+    beside.current_dir(&workspace.root).arg("benches/compare_plugins.py");
+    beside.args(["--plugins", &plugins, "--extism", &extism(workspace)?]);
+    if let Some(folder) = quickjs(workspace)? {
+        beside.args(["--quickjs", &folder]);
+    }
     let rival = pyeryx(workspace)?;
     let mut compare = Command::new("python3");
     compare.current_dir(&workspace.root).arg("benches/compare.py");
@@ -43,6 +54,7 @@ pub(crate) fn bench(workspace: &Workspace) -> Result<()> {
     for (name, value) in toolcell.get_envs() {
         if let Some(value) = value {
             facade.env(name, value);
+            beside.env(name, value);
         }
     }
     if let Some(rival) = rival {
@@ -51,7 +63,47 @@ pub(crate) fn bench(workspace: &Workspace) -> Result<()> {
     }
     step("measuring (some minutes; leave the machine alone)", || {
         process::run(&mut compare)?;
-        process::run(&mut facade)
+        process::run(&mut facade)?;
+        process::run(&mut beside)
+    })
+}
+
+/// An interpreter with Extism's host for Python.
+fn extism(workspace: &Workspace) -> Result<String> {
+    let folder = workspace.root.join("target/bench/extism");
+    let interpreter = folder.join("bin/python");
+    once("installing extism", &folder, || {
+        process::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+        process::run(Command::new(&interpreter).args(["-m", "pip", "install", "--quiet", EXTISM]))
+    })?;
+    Ok(interpreter.display().to_string())
+}
+
+/// A folder in which Node finds quickjs-emscripten, if there is Node.
+fn quickjs(workspace: &Workspace) -> Result<Option<String>> {
+    if process::output("npm", &["--version"]).is_none() {
+        eprintln!("==> no npm in PATH: the table comes without quickjs-emscripten");
+        return Ok(None);
+    }
+    let folder = workspace.root.join("target/bench/quickjs-emscripten");
+    once("installing quickjs-emscripten", &folder, || {
+        std::fs::create_dir_all(&folder).context("failed to make a folder")?;
+        let mut install = Command::new("npm");
+        install.args(["install", "--silent", "--no-save", "--prefix"]).arg(&folder).arg(QUICKJS);
+        process::run(&mut install)
+    })?;
+    Ok(Some(folder.display().to_string()))
+}
+
+/// Installs something in a folder, unless it was done before.
+fn once(words: &str, folder: &Path, install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let complete = folder.join("complete");
+    if complete.exists() {
+        return Ok(());
+    }
+    step(words, || {
+        install()?;
+        std::fs::write(&complete, "").context("failed to write a stamp")
     })
 }
 

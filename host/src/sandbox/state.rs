@@ -38,7 +38,10 @@ pub struct GuestDirectory {
 
 /// The store's data: everything that an import may touch.
 pub(super) struct GuestState {
-    wasi: WasiCtx,
+    /// Made when it is first asked for: many guests never do, and it costs more than some of their
+    /// calls.
+    wasi: Option<WasiCtx>,
+    seed: u64,
     table: ResourceTable,
     pub(super) limiter: MemoryLimiter,
     pub(super) calls: Box<dyn RunCalls>,
@@ -76,7 +79,8 @@ impl GuestState {
     /// The state in which an instance waits for its run: it can do nothing.
     pub(super) fn idle(memory_bytes: u64) -> Self {
         Self {
-            wasi: WasiCtxBuilder::new().build(),
+            wasi: None,
+            seed: 0,
             table: handles(),
             limiter: MemoryLimiter::new(memory_bytes),
             calls: Box::new(NoCalls),
@@ -96,26 +100,19 @@ impl GuestState {
     /// A directory cannot be opened.
     pub(super) fn adopt(&mut self, run: Surroundings, time: Duration) -> Result<(), SandboxError> {
         *self.lock_console() = Console::new(run.limits.output_bytes, run.live);
-        let mut wasi = WasiCtxBuilder::new();
-        for directory in &run.directories {
-            let access = if directory.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
-            wasi.preopened_dir(&directory.host, &directory.guest, access).map_err(|source| {
-                SandboxError::Directory { path: directory.host.clone(), source }
-            })?;
+        self.seed = run.seed;
+        self.wasi = None;
+        if !run.directories.is_empty() {
+            let mut wasi = wasi(run.seed, &self.console);
+            for directory in &run.directories {
+                let access =
+                    if directory.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+                wasi.preopened_dir(&directory.host, &directory.guest, access).map_err(
+                    |source| SandboxError::Directory { path: directory.host.clone(), source },
+                )?;
+            }
+            self.wasi = Some(wasi.build());
         }
-        // Three streams from one seed: what one consumer draws does not shift the others.
-        let stream = |number: u64| {
-            let mut rng = ChaCha20Rng::seed_from_u64(run.seed);
-            rng.set_stream(number);
-            rng
-        };
-        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
-        wasi.secure_random(stream(0));
-        wasi.insecure_random(stream(1));
-        wasi.insecure_random_seed(u128::from(run.seed));
-        wasi.stdout(WasiOutput::new(Stream::Stdout, &self.console));
-        wasi.stderr(WasiOutput::new(Stream::Stderr, &self.console));
-        self.wasi = wasi.build();
         self.limiter.set_limit(run.limits.memory_bytes);
         self.calls = run.calls;
         self.clock = Arc::new(RunClock::start(run.repeatable, time));
@@ -133,13 +130,31 @@ impl GuestState {
     pub(super) fn let_go(&mut self) {
         self.calls = Box::new(NoCalls);
         *self.lock_console() = Console::new(0, None);
-        self.wasi = WasiCtxBuilder::new().build();
+        self.wasi = None;
     }
 
     pub(super) fn lock_console(&self) -> std::sync::MutexGuard<'_, Console> {
         // A panic while the lock was held left at worst a piece of output uncounted.
         self.console.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// WASI's world with nothing in it but chance, from the run's seed, and the console.
+fn wasi(seed: u64, console: &Arc<std::sync::Mutex<Console>>) -> WasiCtxBuilder {
+    // Three streams from one seed: what one consumer draws does not shift the others.
+    let stream = |number: u64| {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        rng.set_stream(number);
+        rng
+    };
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+    wasi.secure_random(stream(0));
+    wasi.insecure_random(stream(1));
+    wasi.insecure_random_seed(u128::from(seed));
+    wasi.stdout(WasiOutput::new(Stream::Stdout, console));
+    wasi.stderr(WasiOutput::new(Stream::Stderr, console));
+    wasi
 }
 
 fn handles() -> ResourceTable {
@@ -150,7 +165,9 @@ fn handles() -> ResourceTable {
 
 impl WasiView for GuestState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        let Self { wasi, seed, console, table, .. } = self;
+        let ctx = wasi.get_or_insert_with(|| self::wasi(*seed, console).build());
+        WasiCtxView { ctx, table }
     }
 }
 

@@ -28,8 +28,8 @@ async fn a_listing_that_never_ends_traps_or_floods_is_no_plugin() {
     let refused = host.refused(&listing(lie).component()).await;
     assert!(refused.contains("breaks down"), "{refused}");
     // A name of the whole memory.
-    let lie =
-        "(i32.store (i32.const 1032) (i32.const 0)) (i32.store (i32.const 1036) (i32.const 65536))";
+    let lie = "(i32.store (i32.const 1032) (i32.const 150000))
+         (i32.store (i32.const 1036) (i32.const 100000))";
     let refused = host.refused(&listing(lie).component()).await;
     assert!(refused.contains("1 to 64"), "{refused}");
     // It calls a tool meanwhile.
@@ -149,7 +149,7 @@ async fn an_answer_is_no_larger_than_answers_may_be() {
     let with = |length: u32| {
         let guest = Guest {
             on_call: format!(
-                "(local.set $arguments (i32.const 0))
+                "(local.set $arguments (i32.const 200000))
                  (local.set $arguments-length (i32.const {length}))
                  {}",
                 answer_arguments()
