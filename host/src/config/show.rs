@@ -155,6 +155,7 @@ fn transport(settings: &TransportSettings, written: &WrittenServer) -> Map<Strin
             let shown: Map<String, Value> = shown.collect();
             Table::default().with("builtin", "files").with("roots", shown).0
         }
+        TransportSettings::Recorded(_) => Table::default().with("builtin", "recorded").0,
     }
 }
 

@@ -7,6 +7,7 @@
 //! - [`settings`]: what the operator says of it: what it may do at most, and how much.
 //! - [`installed`]: the folder in which installed plugins lie.
 //! - [`templates`]: the project that an author begins with; [`build`]: how it becomes a component.
+//! - [`cases`]: the tests of a plugin, as its author writes them.
 //! - [`registry`]: pulled from and pushed to where others get them; [`signature`]: who signed them.
 //! - [`PluginSet`] (`set`): those of a host, loaded, and replaced when their files change; `calling`: one
 //!   call; `kept`: the instances of those that are `stateful`; `state`: what they keep for a session.
@@ -14,6 +15,7 @@
 
 pub mod build;
 mod calling;
+pub mod cases;
 pub mod growth;
 pub mod installed;
 mod kept;

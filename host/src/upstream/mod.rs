@@ -40,6 +40,7 @@ mod paging;
 mod param_headers;
 mod pool;
 mod process;
+pub mod recorded;
 mod redact;
 pub mod settings;
 mod transport;

@@ -56,7 +56,7 @@ impl Redactor {
                 collect(auth, &mut secrets);
                 collect_from_url(&http.url, &mut secrets);
             }
-            TransportSettings::Files { .. } => {}
+            TransportSettings::Files { .. } | TransportSettings::Recorded(_) => {}
         }
         // The longest first, so that a secret which is part of another leaves no remainder.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));

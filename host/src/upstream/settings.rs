@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::ids::UpstreamName;
 use crate::upstream::caller::{Caller, MissingCaller};
+use crate::upstream::recorded::Recording;
 
 /// A value that may be a credential. It cannot be printed; only this module's transports read it.
 ///
@@ -299,6 +300,8 @@ pub enum TransportSettings {
         /// What it serves, by the name under which the tools see it.
         roots: Vec<FilesRoot>,
     },
+    /// A server of a recording, for tests.
+    Recorded(Recording),
 }
 
 /// How a server on the net is reached.
@@ -374,7 +377,7 @@ pub enum AuthGrant {
 impl TransportSettings {
     /// Whether the server is a part of this process.
     pub(in crate::upstream) fn is_in_process(&self) -> bool {
-        matches!(self, Self::Files { .. })
+        matches!(self, Self::Files { .. } | Self::Recorded(_))
     }
 
     /// Whether a connection differs from caller to caller.
@@ -382,7 +385,7 @@ impl TransportSettings {
         match self {
             Self::Stdio { env, .. } => env.values().any(Secret::refers_to_caller),
             Self::Http(http) => http.headers.values().any(Secret::refers_to_caller),
-            Self::Files { .. } => false,
+            Self::Files { .. } | Self::Recorded(_) => false,
         }
     }
 
@@ -401,7 +404,7 @@ impl TransportSettings {
         match &mut settings {
             Self::Stdio { env, .. } => *env = fill(env)?,
             Self::Http(http) => http.headers = fill(&http.headers)?,
-            Self::Files { .. } => {}
+            Self::Files { .. } | Self::Recorded(_) => {}
         }
         Ok(settings)
     }
@@ -419,6 +422,7 @@ impl fmt::Debug for TransportSettings {
                 .finish(),
             Self::Http(http) => http.fmt(f),
             Self::Files { roots } => f.debug_struct("Files").field("roots", roots).finish(),
+            Self::Recorded(recording) => recording.fmt(f),
         }
     }
 }

@@ -101,7 +101,9 @@ fn first_way(transport: &TransportSettings, known: Option<Known>) -> Way {
             HttpFlavour::StreamableHttp => Way::StreamableHttp,
             HttpFlavour::Detect => known.map_or(Way::StreamableHttp, |known| known.way),
         },
-        TransportSettings::Stdio { .. } | TransportSettings::Files { .. } => Way::Stdio,
+        TransportSettings::Stdio { .. }
+        | TransportSettings::Files { .. }
+        | TransportSettings::Recorded(_) => Way::Stdio,
     }
 }
 
@@ -202,8 +204,8 @@ impl Beginning<'_> {
             TransportSettings::Http(http) => {
                 Ok(Arc::new(StreamableHttp::new(settings, http, inbox, redactor, tokens)?))
             }
-            TransportSettings::Files { .. } => {
-                Err(Cause::new("the files upstream has no connection"))
+            TransportSettings::Files { .. } | TransportSettings::Recorded(_) => {
+                Err(Cause::new("an upstream of this process has no connection"))
             }
         }
     }

@@ -22,6 +22,7 @@ pub(super) use faults::Fault;
 pub(super) use lists::Listable;
 pub(super) use remote::{Patience, Question, Remote};
 
+use crate::ids::UpstreamName;
 use crate::offers::Offers;
 use crate::tool::{Json, Phase, ToolOutput};
 use crate::upstream::auth::Authorization;
@@ -31,6 +32,7 @@ use crate::upstream::error::UpstreamError;
 use crate::upstream::files::Files;
 use crate::upstream::handshake::{Era, RequestMeta};
 use crate::upstream::message::METHOD_NOT_FOUND;
+use crate::upstream::recorded::Recorded;
 use crate::upstream::settings::{TransportSettings, UpstreamSettings};
 use crate::upstream::transport::{CLOSE_TIME, Request, Transport, TransportError};
 
@@ -75,20 +77,22 @@ pub(super) enum Connection {
     Remote(Box<Remote>),
     /// In this process; never lost.
     Files(Files),
+    /// The same.
+    Recorded(Recorded),
 }
 
 impl Connection {
     pub(super) fn is_lost(&self) -> bool {
         match self {
             Self::Remote(remote) => remote.link.is_lost(),
-            Self::Files(_) => false,
+            Self::Files(_) | Self::Recorded(_) => false,
         }
     }
 
     pub(super) fn era(&self) -> Era {
         match self {
             Self::Remote(remote) => remote.info.era,
-            Self::Files(_) => Era::Modern,
+            Self::Files(_) | Self::Recorded(_) => Era::Modern,
         }
     }
 
@@ -96,7 +100,7 @@ impl Connection {
     pub(super) fn known(&self) -> Option<Known> {
         match self {
             Self::Remote(remote) => Some(Known { way: remote.way, era: remote.info.era }),
-            Self::Files(_) => None,
+            Self::Files(_) | Self::Recorded(_) => None,
         }
     }
 
@@ -106,6 +110,7 @@ impl Connection {
         match self {
             Self::Remote(remote) => remote.catalog().await,
             Self::Files(files) => Ok(files.catalog()),
+            Self::Recorded(recorded) => Ok(recorded.catalog()),
         }
     }
 
@@ -121,11 +126,11 @@ impl Connection {
             Self::Remote(remote) => remote.call(tool, arguments, context, patience).await,
             Self::Files(files) => {
                 let call = files.call(tool, arguments);
-                let Patience { deadline, total: after, phase } = patience;
-                tokio::time::timeout_at(deadline, call).await.map_err(|_| {
-                    let server = files.name().clone();
-                    Fault::Final(UpstreamError::TimedOut { server, phase, after, hint: None })
-                })
+                within(patience, files.name(), call).await
+            }
+            Self::Recorded(recorded) => {
+                let call = recorded.call(tool, arguments, patience.total);
+                within(patience, recorded.name(), call).await?
             }
         }
     }
@@ -134,7 +139,7 @@ impl Connection {
     pub(super) async fn offers<T: Listable>(&self) -> Result<Arc<Offers<T>>, UpstreamError> {
         match self {
             Self::Remote(remote) => remote.offers().await,
-            Self::Files(_) => Ok(Arc::default()),
+            Self::Files(_) | Self::Recorded(_) => Ok(Arc::default()),
         }
     }
 
@@ -147,12 +152,8 @@ impl Connection {
     ) -> Result<Json, Fault> {
         match self {
             Self::Remote(remote) => remote.put(question, context, patience).await,
-            Self::Files(files) => Err(Fault::Final(UpstreamError::Rejected {
-                server: files.name().clone(),
-                code: METHOD_NOT_FOUND,
-                message: "the built-in files have tools only".to_owned(),
-                data: None,
-            })),
+            Self::Files(files) => Err(tools_only(files.name())),
+            Self::Recorded(recorded) => Err(tools_only(recorded.name())),
         }
     }
 
@@ -160,7 +161,7 @@ impl Connection {
     pub(super) async fn ping(&self) -> Result<(), UpstreamError> {
         match self {
             Self::Remote(remote) => remote.ping().await,
-            Self::Files(_) => Ok(()),
+            Self::Files(_) | Self::Recorded(_) => Ok(()),
         }
     }
 
@@ -214,6 +215,29 @@ impl Connection {
     }
 }
 
+/// Waits for an upstream of this process as for any other.
+async fn within<T>(
+    patience: Patience,
+    server: &UpstreamName,
+    call: impl Future<Output = T>,
+) -> Result<T, Fault> {
+    let Patience { deadline, total: after, phase } = patience;
+    tokio::time::timeout_at(deadline, call).await.map_err(|_| {
+        let server = server.clone();
+        Fault::Final(UpstreamError::TimedOut { server, phase, after, hint: None })
+    })
+}
+
+/// The answer of an upstream of this process to whatever is no tool's call.
+fn tools_only(server: &UpstreamName) -> Fault {
+    Fault::Final(UpstreamError::Rejected {
+        server: server.clone(),
+        code: METHOD_NOT_FOUND,
+        message: "a server of this process has tools only".to_owned(),
+        data: None,
+    })
+}
+
 /// The end of a wait that begins now. Whoever configures a thousand years gets one.
 pub(super) fn deadline_after(wait: Duration) -> Instant {
     const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -243,6 +267,9 @@ pub(super) async fn open(
                 cause,
             })?;
         return Ok(Connection::Files(files));
+    }
+    if let TransportSettings::Recorded(recording) = &settings.transport {
+        return Ok(Connection::Recorded(Recorded::open(&settings.name, recording)));
     }
     attempt::open(settings, known, client, on_phase).await
 }
