@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit::Exit;
 use super::init::{Client, Source};
+use super::plugin::args::PluginArgs;
 
 /// Runs agent-written code in a WebAssembly sandbox against the tools of MCP servers.
 #[derive(Debug, Parser)]
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// List, build, verify and remove the language runtimes in the cache
     Runtimes(RuntimesArgs),
+    /// Make, build, test, install and publish plugins: components whose exports are tools
+    Plugin(PluginArgs),
     /// Show or check the configuration, print its schema or its reference
     Config(ConfigArgs),
 }

@@ -11,6 +11,7 @@ mod login;
 mod mcp;
 mod monitor;
 mod offers;
+mod plugin;
 mod pretty;
 mod read;
 mod run;
@@ -80,6 +81,7 @@ async fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Mcp(args) => mcp::mcp(cli, args).await,
         Command::Serve(args) => serve::serve(cli, args).await,
         Command::Runtimes(args) => runtimes::runtimes(cli, args).await,
+        Command::Plugin(args) => plugin::plugin(cli, args).await,
         Command::Config(args) => config::config(cli, args),
     }
 }

@@ -110,7 +110,7 @@ pub(super) fn server_host(cli: &Cli, config: Config, sessions: usize) -> Result<
     Ok(builder.client_handler(Arc::new(ForClients)).build_lazily()?)
 }
 
-fn builder_of(
+pub(super) fn builder_of(
     cli: &Cli,
     config: Config,
     ready: usize,

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::lock::{LockedPlugin, sha256};
 use super::manifest::Asks;
+use crate::sandbox::PluginTool;
 use crate::tool::ToolHints;
 
 /// Lines of a difference that are shown of one tool.
@@ -54,6 +55,20 @@ impl ToolFacts {
             "idempotent": idempotent,
             "destructive": destructive,
         })
+    }
+}
+
+impl From<&PluginTool> for ToolFacts {
+    fn from(tool: &PluginTool) -> Self {
+        let PluginTool { name, title, description, input_schema, output_schema, hints } = tool;
+        Self {
+            name: name.clone(),
+            title: title.clone(),
+            description: description.clone(),
+            input_schema: (**input_schema).clone(),
+            output_schema: output_schema.as_deref().cloned(),
+            hints: *hints,
+        }
     }
 }
 

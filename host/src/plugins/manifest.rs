@@ -129,8 +129,8 @@ impl PluginLanguage {
 }
 
 impl Manifest {
-    /// A plugin without a manifest: of no known version, asking for nothing.
-    pub fn nameless(name: UpstreamName, tools: Vec<String>) -> Self {
+    /// That of a plugin without one: of no known version, asking for nothing.
+    pub fn unversioned(name: UpstreamName, tools: Vec<String>) -> Self {
         Self {
             name,
             version: Version::new(0, 0, 0),

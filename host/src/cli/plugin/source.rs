@@ -1,0 +1,205 @@
+//! What somebody wants to install: a file, a project, a name in a registry, or what lies in the folder.
+
+use std::path::Path;
+
+use toolcell::config::env;
+use toolcell::ids::UpstreamName;
+use toolcell::plugins::build::Project;
+use toolcell::plugins::installed::{read_component, read_manifest};
+use toolcell::plugins::manifest::{Manifest, PROJECT_FILE};
+use toolcell::plugins::registry::{Credentials, PluginReference, PullOptions, Registry};
+use toolcell::plugins::signature::{PublicKey, verify_blob};
+
+use super::Place;
+use super::args::RegistryArgs;
+use crate::cli::failure::Failure;
+use crate::cli::setup;
+
+/// The largest file with a key or a signature.
+const MAX_SIGNATURE_BYTES: u64 = 1 << 20;
+
+/// A plugin that is not installed yet.
+pub(super) struct Candidate {
+    pub(super) component: Vec<u8>,
+    /// As its author wrote it; nothing for a component alone.
+    pub(super) manifest: Option<Manifest>,
+    /// Where it came from, for the lock.
+    pub(super) source: String,
+    /// What it is called if it has no manifest.
+    pub(super) stem: String,
+    /// The digest of the key with which it was verified.
+    pub(super) signed_by: Option<String>,
+}
+
+impl Candidate {
+    /// Fetches it. `name` is what the operator wants to call it.
+    pub(super) async fn find(
+        source: &str,
+        name: Option<&str>,
+        registry: &RegistryArgs,
+        place: &Place,
+    ) -> Result<Self, Failure> {
+        if source.starts_with("oci://") {
+            return pulled(source, name, registry, place).await;
+        }
+        let path = Path::new(source);
+        if let Ok(installed) = UpstreamName::try_new(source)
+            && !path.exists()
+            && place.folder.component(&installed).exists()
+        {
+            let plugin = place.folder.get(&installed)?;
+            let source = place.lock.get(&installed).map(|locked| locked.source.clone());
+            let source = source.unwrap_or_else(|| "dropped into the folder".to_owned());
+            let component = plugin.read()?;
+            let stem = installed.to_string();
+            let (manifest, path) = (plugin.manifest, plugin.component);
+            let candidate = Self { component, manifest, source, stem, signed_by: None };
+            return candidate.verified(&path, name, place);
+        }
+        Self::local(path)?.verified(path, name, place)
+    }
+
+    /// A component, or what was built of a project.
+    pub(super) fn local(path: &Path) -> Result<Self, Failure> {
+        if path.is_dir() {
+            let project = Project::open(path)?;
+            let file = project.component();
+            if !file.exists() {
+                return Err(Failure::usage(format!(
+                    "{} is not built yet: run `toolcell plugin build {}`",
+                    file.display(),
+                    path.display()
+                )));
+            }
+            let manifest = read_manifest(&project.completed_manifest())?;
+            return Self::of_file(&file, manifest.or(Some(project.manifest)));
+        }
+        if !path.exists() {
+            return Err(Failure::usage(format!(
+                "{} is neither a file nor a project, nor the name of an installed plugin",
+                path.display()
+            )));
+        }
+        let beside = read_manifest(&path.with_extension("toml"))?;
+        Self::of_file(path, beside)
+    }
+
+    fn of_file(path: &Path, manifest: Option<Manifest>) -> Result<Self, Failure> {
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+        let source = format!("file:{}", path.display());
+        Ok(Self { component: read_component(path)?, manifest, source, stem, signed_by: None })
+    }
+
+    /// The name that it is to have.
+    pub(super) fn name(&self, given: Option<&str>) -> Result<UpstreamName, Failure> {
+        let name = match (given, &self.manifest) {
+            (Some(name), _) => name,
+            (None, Some(manifest)) => return Ok(manifest.name.clone()),
+            (None, None) => &self.stem,
+        };
+        UpstreamName::try_new(name).map_err(|_| {
+            Failure::usage(format!(
+                "{name:?} is no plugin's name: use 1 to 64 of A-Z a-z 0-9 _ -, for example with \
+                 --name my-plugin"
+            ))
+        })
+    }
+
+    /// Where the operator wants a signature, a file needs one beside it.
+    fn verified(mut self, path: &Path, name: Option<&str>, place: &Place) -> Result<Self, Failure> {
+        let name = self.name(name)?;
+        let Some(key_file) = place.config.plugins.of(&name).signed_by else { return Ok(self) };
+        let key = public_key(&key_file)?;
+        let beside = self.signature_beside(path);
+        let signature = read_text(&beside).map_err(|error| {
+            Failure::usage(format!(
+                "plugins.{name}.signed_by wants a signature by {}, and there is none: {} cannot be \
+                 read ({error}); make it with `cosign sign-blob --key`",
+                key_file.display(),
+                beside.display()
+            ))
+        })?;
+        verify_blob(&key, &self.component, &signature)?;
+        self.signed_by = Some(key.sha256().to_owned());
+        Ok(self)
+    }
+
+    fn signature_beside(&self, path: &Path) -> std::path::PathBuf {
+        let file = self.source.strip_prefix("file:").map_or(path, Path::new);
+        let mut name = file.as_os_str().to_owned();
+        name.push(".sig");
+        name.into()
+    }
+}
+
+async fn pulled(
+    source: &str,
+    name: Option<&str>,
+    registry_args: &RegistryArgs,
+    place: &Place,
+) -> Result<Candidate, Failure> {
+    let reference: PluginReference = source.parse()?;
+    let stem = reference.repository().rsplit('/').next().unwrap_or_default().to_owned();
+    // The key is that of the name under which it will be installed; without a name given that is
+    // known only of one that is installed already, or by the last part of where it lies.
+    let by_source = place.lock.plugins.iter().find(|(_, locked)| {
+        let known = locked.source.split('@').next().unwrap_or_default();
+        known == source.split('@').next().unwrap_or_default()
+    });
+    let guessed = name.or(by_source.map(|(name, _)| name.as_str())).unwrap_or(&stem);
+    let settings = UpstreamName::try_new(guessed).ok().map(|name| place.config.plugins.of(&name));
+    let key_file = settings.and_then(|settings| settings.signed_by);
+    let key = key_file.as_deref().map(public_key).transpose()?;
+    let registry = registry(&reference, registry_args).await?;
+    setup::progress(&format!("pulling {reference}"));
+    let options = PullOptions { signed_by: key.as_ref(), ..PullOptions::default() };
+    let pulled = registry.pull(&reference, &options).await?;
+    let manifest = pulled.manifest.as_deref().map(|text| Manifest::parse(text.as_bytes()));
+    let manifest = manifest.transpose()?;
+    let candidate = Candidate {
+        component: pulled.wasm,
+        manifest,
+        source: reference.pinned(&pulled.digest).to_string(),
+        stem,
+        signed_by: key.as_ref().map(|key| key.sha256().to_owned()),
+    };
+    let wanted = place.config.plugins.of(&candidate.name(name)?).signed_by;
+    if wanted != key_file {
+        let name = candidate.name(name)?;
+        return Err(Failure::usage(format!(
+            "plugins.{name}.signed_by wants a signature; say which plugin this is with --name {name}, so \
+             that it is checked"
+        )));
+    }
+    Ok(candidate)
+}
+
+/// A registry, with whoever Docker's configuration says that we are there.
+pub(super) async fn registry(
+    reference: &PluginReference,
+    args: &RegistryArgs,
+) -> Result<Registry, Failure> {
+    let credentials = Credentials::find(reference.registry(), &env::of_process).await?;
+    Ok(Registry { plain_http: args.plain_http, credentials, ..Registry::default() })
+}
+
+fn public_key(file: &Path) -> Result<PublicKey, Failure> {
+    let text = read_text(file).map_err(|error| {
+        Failure::usage(format!("the key {} cannot be read: {error}", file.display()))
+    })?;
+    let key = PublicKey::from_pem(&text);
+    key.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+}
+
+/// A small file of text.
+pub(super) fn read_text(file: &Path) -> std::io::Result<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    std::fs::File::open(file)?.take(MAX_SIGNATURE_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Whether a folder is an author's project.
+pub(super) fn is_project(path: &Path) -> bool {
+    path.is_dir() && path.join(PROJECT_FILE).exists()
+}
