@@ -173,7 +173,7 @@ fn as_text(place: &Place, lines: &[Line]) -> String {
         for missing in &line.missing {
             let _ = writeln!(text, "{:width$}  - {missing}: not granted", "");
         }
-        for problem in &line.problem {
+        if let Some(problem) = &line.problem {
             let _ = writeln!(text, "{:width$}  ! {problem}", "");
         }
     }
