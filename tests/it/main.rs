@@ -26,6 +26,8 @@ mod library;
 mod limits;
 mod monitor;
 mod oauth;
+mod plugin_bad_input;
+mod plugin_cli;
 mod plugin_registry;
 mod plugin_signatures;
 mod plugins_javascript;

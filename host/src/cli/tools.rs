@@ -23,10 +23,14 @@ pub(super) async fn tools(cli: &Cli, args: &ToolsArgs) -> Result<Exit, Failure> 
     let config = setup::config(cli)?;
     let profile = setup::profile(&config, &args.grants, Vec::new())?;
     let host = setup::host(cli, config)?;
-    let servers = chosen(host.upstreams(), &args.servers)?;
-    let listed =
-        setup::until_cancelled(async { Ok(list(host.upstreams(), &servers).await) }).await?;
-    let names = gateway_names_of(&profile, host.upstreams(), &listed);
+    // Servers and plugins: for whoever calls their tools they are the same.
+    let catalogs = host.catalogs(Caller::anonymous());
+    let all: Vec<UpstreamName> = catalogs.names().cloned().collect();
+    let servers = chosen_of(&all, &args.servers)?;
+    let listing =
+        join_all(servers.iter().map(|name| async { (name.clone(), catalogs.catalog(name).await) }));
+    let listed = setup::until_cancelled(async { Ok(listing.await) }).await?;
+    let names = gateway_names_of(&profile, &all, &listed);
     if args.json {
         println!("{}", as_json(&listed, &profile, &names));
     } else {
@@ -44,10 +48,13 @@ pub(super) fn chosen(
     upstreams: &Upstreams,
     named: &[String],
 ) -> Result<Vec<UpstreamName>, Failure> {
+    chosen_of(&upstreams.names(), named)
+}
+
+fn chosen_of(names: &[UpstreamName], named: &[String]) -> Result<Vec<UpstreamName>, Failure> {
     if named.is_empty() {
-        return Ok(upstreams.names());
+        return Ok(names.to_vec());
     }
-    let names = upstreams.names();
     named
         .iter()
         .map(|wanted| {
@@ -71,14 +78,14 @@ pub(super) async fn list(upstreams: &Upstreams, servers: &[UpstreamName]) -> Lis
 type GatewayNames = HashMap<ToolName, GatewayName>;
 
 /// Under which names the profile's gateway shows the tools, if it is one.
-fn gateway_names_of(profile: &Profile, upstreams: &Upstreams, listed: &Listed) -> GatewayNames {
+fn gateway_names_of(profile: &Profile, names: &[UpstreamName], listed: &Listed) -> GatewayNames {
     if !profile.endpoint.gateway {
         return GatewayNames::new();
     }
     let usable = listed.iter().filter_map(|(server, catalog)| {
         Some((server.clone(), std::sync::Arc::clone(catalog.as_ref().ok()?)))
     });
-    gateway_names(profile, &upstreams.names(), &usable.collect::<Vec<_>>())
+    gateway_names(profile, names, &usable.collect::<Vec<_>>())
 }
 
 fn as_text(listed: &Listed, profile: &Profile, names: &GatewayNames) -> String {

@@ -14,11 +14,10 @@ use toolcell::sandbox::Sandbox;
 use super::args::AddArgs;
 use super::grant::{Section, Standing, answered};
 use super::source::Candidate;
-use super::{Place, check_tools, count, facts, load, sandbox, tool_line};
+use super::{Place, check_tools, count, facts, load, reread, sandbox, tool_line};
 use crate::cli::args::Cli;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::setup;
 
 /// What a configuration begins with that is made here.
 const NEW_CONFIG: &str = "# toolcell's configuration; `toolcell init` writes one with examples.\n";
@@ -73,7 +72,7 @@ pub(super) async fn add(cli: &Cli, args: &AddArgs) -> Result<Exit, Failure> {
         return Err(error.into());
     }
     let report = Report { place: &place, name: &name, manifest: &manifest, tools: &tools };
-    let granted = setup::config(cli)?;
+    let granted = reread(cli)?;
     if args.json {
         let shown = json!({
             "name": name,
@@ -198,7 +197,7 @@ fn grant(
     before: Option<&[u8]>,
 ) -> Result<(), Failure> {
     section.write(&place.config_file, name)?;
-    if let Err(failure) = setup::config(cli) {
+    if let Err(failure) = reread(cli) {
         put_back(place, before);
         return Err(failure);
     }

@@ -11,11 +11,10 @@ use toolcell::plugins::lock::{Standing as Accepted, sha256};
 
 use super::args::{ListArgs, RemoveArgs};
 use super::grant::{Standing, answered};
-use super::{Place, count};
+use super::{Place, count, reread};
 use crate::cli::args::Cli;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::setup;
 
 /// One plugin of the listing.
 #[derive(Serialize)]
@@ -194,7 +193,7 @@ pub(super) fn remove(cli: &Cli, args: &RemoveArgs) -> Result<Exit, Failure> {
     let aside = place.folder.path().join(format!(".{name}.removed"));
     if component.exists() {
         std::fs::rename(&component, &aside)?;
-        if let Err(failure) = setup::config(cli) {
+        if let Err(failure) = reread(cli) {
             std::fs::rename(&aside, &component)?;
             let text = failure.text();
             return Err(Failure::usage(format!("without the plugin `{name}` {text}")));

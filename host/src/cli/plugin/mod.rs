@@ -78,6 +78,13 @@ impl Place {
     }
 }
 
+/// The configuration as it is now. What is worth knowing of it was told when the command began.
+fn reread(cli: &Cli) -> Result<Config, Failure> {
+    let here = std::env::current_dir()?;
+    let lookup = toolcell::config::env::of_process;
+    Ok(toolcell::config::load(cli.config.as_deref(), &here, &lookup)?)
+}
+
 /// A sandbox for looking at plugins.
 fn sandbox(cli: &Cli) -> Result<Sandbox, Failure> {
     Ok(Sandbox::new(Cache::open(&setup::cache_folder(cli)?)?, 0, setup::MAX_GUESTS)?)

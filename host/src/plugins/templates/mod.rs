@@ -19,6 +19,9 @@ struct TemplateFile {
 
 include!(concat!(env!("OUT_DIR"), "/embedded_templates.rs"));
 
+/// Where a project in Rust has the SDK.
+const SDK: &str = "toolcell-guest/";
+
 /// Writes a new project into a folder that does not exist yet, or is empty. Answers its files.
 ///
 /// # Errors
@@ -69,7 +72,9 @@ fn write_all(
         let file = folder.join(&path);
         let parent = file.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).map_err(failed("make", parent))?;
-        let text = std::str::from_utf8(bytes).map(fill);
+        // The SDK that comes along has braces of its own.
+        let ours = !path.starts_with(SDK);
+        let text = std::str::from_utf8(bytes).ok().filter(|_| ours).map(fill);
         let bytes = text.as_ref().map_or(*bytes, |text| text.as_bytes());
         write_whole(&file, bytes).map_err(|error| BuildError::Source(error.to_string()))?;
         written.push(PathBuf::from(path));
@@ -110,9 +115,13 @@ mod tests {
             assert!(written.contains(&PathBuf::from("plugin.toml")), "{written:?}");
             let project = Project::open(&folder).expect("a project");
             assert_eq!((project.language, project.manifest.name), (language, name.clone()));
-            for path in written {
-                let text = std::fs::read_to_string(folder.join(&path)).expect("reads");
-                assert!(!text.contains("{{"), "{} has a placeholder left", path.display());
+            for path in written.iter().filter(|path| !path.starts_with(SDK)) {
+                let text = std::fs::read_to_string(folder.join(path)).expect("reads");
+                assert!(
+                    !text.contains("{{name") && !text.contains("{{ident"),
+                    "{} has a placeholder left",
+                    path.display()
+                );
             }
             write_project(&folder, &name, language).expect_err("the folder is not empty");
         }
