@@ -9,6 +9,7 @@ mod demo;
 mod docs;
 mod fixtures;
 mod guests;
+mod js_runtime;
 mod process;
 mod registry;
 mod test;
@@ -41,6 +42,7 @@ usage: cargo xtask CHORE
   wasm-toolchain    make sure that something compiles for wasm32, and print the file with the
                     variables for it: `. \"$(cargo xtask wasm-toolchain)\"`
   guests            build the plugins that tests load, and print their folder
+  js-runtime        build the guest that runs JavaScript, plugins/js-runtime/js-runtime.wasm
 ";
 
 fn main() -> ExitCode {
@@ -75,6 +77,11 @@ fn perform(chore: Option<&str>, rest: &[String]) -> Result<()> {
             clients::install(&workspace)?;
             registry::install(&workspace)?;
             println!("{}", fixtures.root.display());
+            Ok(())
+        }
+        Some("js-runtime") => {
+            let toolchain = WasmToolchain::install(&workspace)?;
+            println!("{}", js_runtime::build(&workspace, &toolchain)?.display());
             Ok(())
         }
         Some("guests") => {

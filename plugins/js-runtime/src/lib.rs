@@ -1,41 +1,30 @@
+//! The guest that runs JavaScript and TypeScript: QuickJS-ng, a prelude in JavaScript, and what reads a
+//! program before it runs. See the README for what a program can rely on.
+//!
+//! Everything is made once, when the guest is built: [`start`] is run, and the memory after it is what
+//! each sandbox begins with. So nothing of a run may be kept before it: no time, no chance, no answer.
+
+mod answers;
+mod engine;
+mod failure;
+mod host;
+mod json;
+mod natives;
+mod plugin;
+mod program;
+mod text;
+mod urls;
+
+#[cfg(target_arch = "wasm32")]
+mod exports;
+
+#[allow(warnings, reason = "generated")]
 mod bindings {
     wit_bindgen::generate!({
         path: ["../../guest-sdk/wit", "wit"],
         world: "toolcell:js-runtime/script",
         generate_all,
+        pub_export_macro: true,
+        default_bindings_module: "crate::bindings",
     });
-    use super::Component;
-    export!(Component);
-}
-use bindings::exports::toolcell::guest::script::*;
-use rquickjs::{Context, Runtime, context::EvalOptions, Value};
-
-struct Component;
-struct Engine { _runtime: Runtime, context: Context }
-static mut ENGINE: Option<Engine> = None;
-
-#[unsafe(no_mangle)]
-extern "C" fn __rquickjs_host_now_us() -> f64 { 0.0 }
-
-#[unsafe(export_name = "wizer-initialize")]
-extern "C" fn init() {
-    let runtime = Runtime::new().unwrap();
-    let context = Context::full(&runtime).unwrap();
-    unsafe { ENGINE = Some(Engine { _runtime: runtime, context }) }
-}
-
-impl Guest for Component {
-    fn run(program: Program) -> Result<Option<String>, Failure> {
-        #[allow(static_mut_refs)]
-        let engine = unsafe { ENGINE.as_ref().unwrap() };
-        engine.context.with(|ctx| {
-            let mut options = EvalOptions::default();
-            options.filename = Some(program.name.clone());
-            match ctx.eval_with_options::<Value, _>(program.source, options) {
-                Ok(value) => Ok(ctx.json_stringify(value).unwrap().map(|text| text.to_string().unwrap())),
-                Err(_) => Err(Failure::Value(format!("{:?}", ctx.catch()))),
-            }
-        })
-    }
-    fn run_kept(program: Program) -> Result<Option<String>, Failure> { Self::run(program) }
 }

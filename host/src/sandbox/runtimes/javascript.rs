@@ -6,7 +6,7 @@ use super::{PluginFailure, Progress, hash_files};
 use crate::sandbox::error::SandboxError;
 use crate::sandbox::snapshot::{NoSnapshot, snapshot, snapshot_of_plugin};
 
-/// The built guest. `cargo xtask guests` builds it, and a test refuses one that is older than its sources.
+/// The built guest. `cargo xtask js-runtime` builds it, and a test refuses one that is older than its sources.
 static MODULE: &[u8] = include_bytes!("../../../../plugins/js-runtime/js-runtime.wasm");
 
 /// Changes whenever what is made of the module does.
