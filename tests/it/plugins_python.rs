@@ -55,7 +55,7 @@ fn an_authors_way_in_python_takes_four_commands() {
     plugin(&["add", project, "--grant", "--config", config]).run().success();
 
     let code = "from tools import finder
-found = finder.ask_all(question='protocol', limit=3)
+found = finder.ask_all(question='sandbox', limit=3)
 [sorted({hit['server'] for hit in found['hits']}), found['failed']]";
     let run = Cli::new("run").args(["-q", "--json", "-c", code, "--config", config]).run();
     assert_eq!(run.success().json()["value"], json!([["papers", "wiki"], {}]));
@@ -64,9 +64,9 @@ found = finder.ask_all(question='protocol', limit=3)
     let folder = home.path().join("plugins");
     let toml = format!("plugin_folder = {:?}\n{toml}", folder.to_str().expect("UTF-8"));
     let program = json!([
-        ["finder_ask_all", { "question": "protocol", "limit": 1 }],
-        ["finder_ask_all", { "question": "protocol", "limit": "many" }],
-        ["finder_ask_all", { "query": "protocol" }],
+        ["finder_ask_all", { "question": "sandbox", "limit": 1 }],
+        ["finder_ask_all", { "question": "sandbox", "limit": "many" }],
+        ["finder_ask_all", { "query": "sandbox" }],
     ]);
     let seen = agent(&toml, "auto", &program);
     assert!(seen["tools"].as_array().expect("a list").contains(&json!("finder_ask_all")), "{seen}");
@@ -99,7 +99,7 @@ fn a_plugin_in_python_asks_servers_side_by_side_for_scripts_and_clients() {
     });
     block_on(host.host.load_plugins());
     let code = "from tools import finder
-found = finder.ask_all(question='protocol', limit=3)
+found = finder.ask_all(question='sandbox', limit=3)
 [sorted({hit['server'] for hit in found['hits']}), found['failed']]";
     let report = host.run(Script::python(code));
     assert_eq!(value(&report), json!([["papers", "wiki"], {}]));
