@@ -30,6 +30,8 @@ mod plugin_bad_input;
 mod plugin_cli;
 mod plugin_registry;
 mod plugin_signatures;
+mod plugins_facade;
+mod plugins_isolation;
 mod plugins_javascript;
 mod plugins_python;
 mod progress;

@@ -28,6 +28,8 @@ pub(super) struct FuelPool {
 struct Pool {
     /// What the run was given.
     total: u64,
+    /// There is an owner that will want it back.
+    is_owned: bool,
     /// What nobody holds.
     free: u64,
     /// What reservations hold.
@@ -65,18 +67,18 @@ pub(super) struct Reservation {
 impl FuelPool {
     /// The fuel of a guest, which holds all of it.
     pub(super) fn of_guest(total: u64) -> Self {
-        Self::new(total, 0, false)
+        Self::new(total, 0, true)
     }
 
     /// The fuel of a call behind which there is no guest.
     pub(super) fn of_nobody(total: u64) -> Self {
-        Self::new(total, total, true)
+        Self::new(total, total, false)
     }
 
-    fn new(total: u64, free: u64, lent: bool) -> Self {
-        let (for_owner, held) = (0, 0);
+    fn new(total: u64, free: u64, is_owned: bool) -> Self {
+        let (lent, for_owner, held) = (!is_owned, 0, 0);
         let (owner, queue) = (None, VecDeque::new());
-        let pool = Pool { total, free, held, lent, for_owner, owner, queue };
+        let pool = Pool { total, is_owned, free, held, lent, for_owner, owner, queue };
         Self { pool: Arc::new(Mutex::new(pool)) }
     }
 
@@ -113,7 +115,7 @@ impl FuelPool {
     pub(super) async fn owners_turn(&self) {
         let from = {
             let mut pool = lock(&self.pool);
-            if !pool.lent || pool.hand_over() {
+            if !pool.is_owned || !pool.lent || pool.hand_over() {
                 return;
             }
             let (to, from) = oneshot::channel();
@@ -157,6 +159,8 @@ fn serve(shared: &Arc<Mutex<Pool>>) {
     let mut answers = Vec::new();
     {
         let mut pool = lock(shared);
+        // It may have given up waiting.
+        pool.owner.take_if(|owner| owner.is_closed());
         if pool.owner.is_some() && pool.hand_over() {
             answers.push(Answer::Owner(pool.owner.take()));
         }
@@ -296,12 +300,20 @@ mod tests {
         assert!(now(&mut gone).is_none() && now(&mut other).is_none());
         drop(gone);
         pool.lend(100);
-        assert_eq!(now(&mut other).expect("is served").expect("all").amount(), 100);
+        let all = now(&mut other).expect("is served").expect("all of it");
+        assert_eq!(all.amount(), 100);
         // Served, and gone before it looked.
         let mut late = reserving(&pool, 50);
         assert!(now(&mut late).is_none());
-        drop(other);
+        drop(all);
         drop(late);
+        // An owner that gave up does not stand in the way of calls.
+        let one = now(&mut reserving(&pool, 100)).expect("at once").expect("all of it");
+        assert!(pool.owners_turn().now_or_never().is_none());
+        let mut next = reserving(&pool, 100);
+        assert!(now(&mut next).is_none());
+        drop(one);
+        assert!(now(&mut next).is_some());
         assert_eq!(pool.reclaim(), 100);
     }
 

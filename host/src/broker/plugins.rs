@@ -363,7 +363,7 @@ impl Work {
             repeatable,
             events: self.events.clone(),
             session,
-            callers: nested.callers(),
+            callers: caller.callers(),
             deadline: self.deadline,
             cancel: self.cancel,
         });

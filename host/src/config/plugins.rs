@@ -65,6 +65,9 @@ impl FoundPlugins {
     }
 }
 
+/// A call of a plugin may use this part of a run's fuel where its operator does not say how much.
+const FUEL_SHARE: u64 = 10;
+
 /// Checks all sections. `servers` are the names that patterns may mean, plugins' included;
 /// `configured` are the servers alone, each with its place.
 pub(super) fn resolve(
@@ -78,6 +81,8 @@ pub(super) fn resolve(
     // What is wrong with it is told by the profiles, which have it too.
     let mut told = Findings::new(std::path::Path::new(""), |_| None);
     apply(&mut limits, &written.limits, &KeyPath::of(["limits"]), &mut told);
+    // A call reserves its fuel of its caller's, and several shall be able to be under way.
+    limits.fuel = (limits.fuel / FUEL_SHARE).max(1);
     let path = KeyPath::of(["plugins"]);
     let mut settings = PluginsSettings {
         folder: found.folder.clone(),

@@ -509,7 +509,9 @@ mod tests {
             let parts: Vec<Policy> = parts
                 .into_iter()
                 .map(|(tools, rules, prompts)| {
-                    let resources = prompts.iter().map(|one| one.to_string().parse().expect("one"));
+                    let resources = prompts.iter().map(|one| {
+                        one.to_string().replace('.', ":").parse().expect("a pattern")
+                    });
                     let resources = resources.collect();
                     Policy::new(tools, rules).with_prompts(prompts).with_resources(resources)
                 })

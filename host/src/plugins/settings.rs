@@ -19,7 +19,7 @@ pub struct PluginsSettings {
     pub lock_file: Option<PathBuf>,
     /// Only what the lock file names is loaded.
     pub locked: bool,
-    /// Limits of a call, where a plugin has none of its own.
+    /// Limits of a call, where a plugin has none of its own: a run's, with a part of its fuel.
     pub limits: Limits,
     /// The plugins that have a section, by name, in the order of the file.
     pub named: IndexMap<UpstreamName, PluginSettings>,

@@ -23,7 +23,8 @@ pub struct WrittenPlugin {
     /// Whether it may ask the person and the model behind its caller.
     #[schemars(example = true)]
     pub questions: bool,
-    /// The limits of one call.
+    /// The limits of one call; those of `[limits]` if left out, and of its fuel a tenth. Its caller's bound
+    /// it further.
     #[schemars(example = json!({ "fuel": "2G", "memory": "64MiB" }))]
     pub limits: WrittenLimits,
     /// Keeps an instance for each session, dropped after this time without a call; each call has a

@@ -43,6 +43,9 @@ impl Facade {
         if let Some(client) = &request.client.name {
             script = script.client(client.as_str());
         }
+        if let Some(connection) = request.exchange.peer.connection() {
+            script = script.connection(connection);
+        }
         match arguments.get("session") {
             None | Some(Value::Null) => {}
             Some(Value::String(name)) => script = self.in_session(script, name, request),
