@@ -96,12 +96,10 @@ pub trait RunCalls: Send + 'static {
     /// # Errors
     /// There is no room for it.
     fn state_set(&mut self, _key: &str, value: Json) -> Result<(), Exhausted> {
+        let used = value.get().len() as u64;
+        drop(value);
         Err(Exhausted {
-            reached: LimitReached {
-                kind: LimitKind::State,
-                limit: 0,
-                used: value.get().len() as u64,
-            },
+            reached: LimitReached { kind: LimitKind::State, limit: 0, used },
             message: "this run keeps no state: only plugins do".to_owned(),
         })
     }

@@ -173,8 +173,9 @@ impl Inner {
         let (limits, tool) = (call.surroundings.limits.clone(), call.tool);
         match guest {
             Guest::Toolcell(ready) => {
-                if let Err(execution) = call.begins(&ready) {
-                    return Ok((execution, Guest::Toolcell(ready), false));
+                if let Err(reached) = call.begins(&ready) {
+                    let outcome = PluginOutcome::LimitReached(reached);
+                    return Ok((nothing_ran(outcome), Guest::Toolcell(ready), false));
                 }
                 let entry = CallTool { tool, arguments: call.arguments.to_owned() };
                 let drive = call.drive(&self.name, &ready);
@@ -200,8 +201,9 @@ impl Inner {
                         return Ok((nothing_ran(outcome), Guest::Typed(ready), true));
                     }
                 };
-                if let Err(execution) = call.begins(&ready) {
-                    return Ok((execution, Guest::Typed(ready), false));
+                if let Err(reached) = call.begins(&ready) {
+                    let outcome = PluginOutcome::LimitReached(reached);
+                    return Ok((nothing_ran(outcome), Guest::Typed(ready), false));
                 }
                 let entry = CallFunction {
                     index: function.index,
@@ -223,7 +225,7 @@ const CARRIED_SLACK_BYTES: u64 = 1 << 20;
 
 impl Call<'_> {
     /// Whether the guest may be entered at all.
-    fn begins<G>(&self, ready: &Ready<G>) -> Result<(), PluginExecution> {
+    fn begins<G>(&self, ready: &Ready<G>) -> Result<(), LimitReached> {
         let limits = &self.surroundings.limits;
         let limiter = &ready.store.data().limiter;
         let used = limiter.used_bytes();
@@ -234,7 +236,7 @@ impl Call<'_> {
         } else {
             return Ok(());
         };
-        Err(nothing_ran(PluginOutcome::LimitReached(reached)))
+        Err(reached)
     }
 
     fn drive<'a, G>(self, name: &'a str, ready: &Ready<G>) -> Drive<'a> {
