@@ -39,34 +39,61 @@ fn main() -> io::Result<()> {
         .expect("writes to a string");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
     fs::write(out.join("embedded_sources.rs"), text)?;
-    templates(&package.join("src/plugins/templates"), &out.join("embedded_templates.rs"))
+    let templates_folder = package.join("src/plugins/templates");
+    templates(&templates_folder, &root.join("guest-sdk"), &out.join("embedded_templates.rs"))
 }
 
-/// The projects that `toolcell plugin new` writes, one folder for each language.
-fn templates(folder: &Path, to: &Path) -> io::Result<()> {
+/// The projects that `toolcell plugin new` writes, one folder for each language. One in Rust brings
+/// the SDK along, so that it compiles wherever it is.
+fn templates(folder: &Path, sdk: &Path, to: &Path) -> io::Result<()> {
     let mut text = String::new();
     for language in ["rust", "python", "javascript"] {
         let folder = folder.join(language);
         println!("cargo:rerun-if-changed={}", folder.display());
         let mut files = Vec::new();
         if folder.is_dir() {
-            collect(&folder, &mut files)?;
+            named(&folder, &folder, "", &mut files)?;
+        }
+        if language == "rust" {
+            for part in ["Cargo.toml", "src", "wit", "macros/Cargo.toml", "macros/src"] {
+                println!("cargo:rerun-if-changed={}", sdk.join(part).display());
+                named(&sdk.join(part), sdk, "toolcell-guest/", &mut files)?;
+            }
         }
         files.sort();
         let name = language.to_uppercase();
         writeln!(text, "const {name}: &[TemplateFile] = &[").expect("writes to a string");
-        for file in files {
-            let relative = file.strip_prefix(&folder).expect("lies in the folder");
-            let relative = relative.to_str().expect("our file names are UTF-8").replace('\\', "/");
+        for (path, file) in files {
             writeln!(
                 text,
-                "    TemplateFile {{ path: {relative:?}, bytes: include_bytes!({file:?}) }},"
+                "    TemplateFile {{ path: {path:?}, bytes: include_bytes!({file:?}) }},"
             )
             .expect("writes to a string");
         }
         text.push_str("];\n");
     }
     fs::write(to, text)
+}
+
+/// A file, or all files of a folder, with their names from `base`.
+fn named(
+    path: &Path,
+    base: &Path,
+    prefix: &str,
+    files: &mut Vec<(String, PathBuf)>,
+) -> io::Result<()> {
+    let mut found = Vec::new();
+    if path.is_dir() {
+        collect(path, &mut found)?;
+    } else {
+        found.push(path.to_owned());
+    }
+    for file in found {
+        let relative = file.strip_prefix(base).expect("lies in the folder");
+        let relative = relative.to_str().expect("our file names are UTF-8").replace('\\', "/");
+        files.push((format!("{prefix}{relative}"), file));
+    }
+    Ok(())
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {

@@ -128,15 +128,15 @@ impl Host {
         self
     }
 
-    /// Adds answers from a JSON text: an array of objects with `tool`, and `answer` or `error` (an
-    /// object with `kind` and `message`), and perhaps `arguments` and `after_ms`.
+    /// Adds the `calls` of a test or a recording of `toolcell plugin test`, written as JSON. Each of
+    /// these answers is given once, in the order in which they stand, before any other.
     ///
     /// ```
     /// # use toolcell_guest as toolcell;
-    /// let host = toolcell::testing::Host::new().recorded(r#"[
-    ///     {"tool": "search.find", "arguments": {"query": "wasm"}, "answer": "found it"},
-    ///     {"tool": "wiki.find", "error": {"kind": "unavailable", "message": "wiki is down"}}
-    /// ]"#);
+    /// let host = toolcell::testing::Host::new().recorded(r#"{"calls": [
+    ///     {"tool": "search.find", "arguments": {"query": "wasm"}, "text": "found it"},
+    ///     {"tool": "wiki.find", "after": "300ms", "unavailable": "wiki is down"}
+    /// ]}"#);
     /// ```
     ///
     /// # Panics
@@ -144,47 +144,36 @@ impl Host {
     #[must_use]
     #[track_caller]
     pub fn recorded(self, json: &str) -> Self {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Record {
-            tool: String,
-            arguments: Option<Value>,
-            answer: Option<Value>,
-            error: Option<RecordedError>,
-            #[serde(default)]
-            after_ms: u64,
-        }
-        #[derive(Deserialize)]
-        struct RecordedError {
-            kind: String,
-            message: String,
-        }
-        let records: Vec<Record> = match serde_json::from_str(json) {
-            Ok(records) => records,
-            Err(error) => panic!("the recorded answers cannot be read: {error}"),
+        let recording: Recording = match serde_json::from_str(json) {
+            Ok(recording) => recording,
+            Err(error) => panic!("the recorded calls cannot be read: {error}"),
         };
-        records.into_iter().fold(self, |host, record| {
-            let after = Duration::from_millis(record.after_ms);
-            let reply = match record.error {
-                None => Reply::Value(record.answer.unwrap_or_default()),
-                Some(RecordedError { kind, message }) => Reply::Error(match kind.as_str() {
-                    "denied" => CallError::Denied(message),
-                    "unknown-tool" => CallError::UnknownTool(message),
-                    "unavailable" => CallError::Unavailable(message),
-                    "timed-out" => CallError::TimedOut { after, phase: "call".to_owned(), message },
-                    "rejected" => CallError::Rejected { code: -32000, message, data: None },
-                    "cancelled" => CallError::Cancelled,
-                    "interrupted" => CallError::Interrupted(message),
-                    // The tool's own failure.
-                    "tool" => {
-                        return host
-                            .answer_with(&record.tool, move |_| Ok(Output::error(&message)));
-                    }
-                    other => panic!("no error is called {other:?}"),
-                }),
+        for call in recording.calls {
+            let (after, rule) = (call.after.as_deref().map_or(Duration::ZERO, duration), call);
+            let reply = if let Some(message) = rule.error {
+                Reply::With(Rc::new(move |_| Ok(Output::error(&message))))
+            } else if let Some(message) = rule.unavailable {
+                Reply::Error(CallError::Unavailable(message))
+            } else if let Some(message) = rule.rejected {
+                Reply::Error(CallError::Rejected { code: -32000, message, data: None })
+            } else if rule.timed_out {
+                let message = format!("{} did not answer in time", rule.tool);
+                Reply::Error(CallError::TimedOut { after, phase: "call".to_owned(), message })
+            } else {
+                let text = rule.text.map(Value::String);
+                Reply::Value(rule.answer.or(text).unwrap_or_default())
             };
-            host.rule(&record.tool, record.arguments, reply).after(after)
-        })
+            let rule = Rule {
+                tool: rule.tool,
+                when: rule.arguments,
+                reply,
+                after,
+                once: true,
+                given: false,
+            };
+            self.double.borrow_mut().rules.push(rule);
+        }
+        self
     }
 
     /// Grants a resource with this text.
@@ -285,7 +274,8 @@ impl Host {
 
     fn rule(self, tool: &str, when: Option<Value>, reply: Reply) -> Self {
         assert!(tool.contains('.'), "a tool is named `server.tool`, and {tool:?} is not");
-        let rule = Rule { tool: tool.to_owned(), when, reply, after: Duration::ZERO };
+        let tool = tool.to_owned();
+        let rule = Rule { tool, when, reply, after: Duration::ZERO, once: false, given: false };
         self.double.borrow_mut().rules.push(rule);
         self
     }
@@ -347,6 +337,45 @@ struct Rule {
     when: Option<Value>,
     reply: Reply,
     after: Duration,
+    /// It is recorded: given once, in order.
+    once: bool,
+    given: bool,
+}
+
+/// What `toolcell plugin test` records, as far as it matters here.
+#[derive(Deserialize)]
+struct Recording {
+    calls: Vec<RecordedCall>,
+}
+
+#[derive(Deserialize)]
+struct RecordedCall {
+    tool: String,
+    arguments: Option<Value>,
+    after: Option<String>,
+    answer: Option<Value>,
+    text: Option<String>,
+    error: Option<String>,
+    unavailable: Option<String>,
+    rejected: Option<String>,
+    #[serde(default)]
+    timed_out: bool,
+}
+
+/// `300ms`, `2s` or `1m`.
+#[track_caller]
+fn duration(text: &str) -> Duration {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "ms" => Duration::from_millis(1),
+        "s" => Duration::from_secs(1),
+        "m" => Duration::from_secs(60),
+        _ => panic!("{text:?} is no time: write it as \"300ms\", \"2s\" or \"1m\""),
+    };
+    match digits.parse::<u32>() {
+        Ok(count) => unit * count,
+        Err(_) => panic!("{text:?} is no time: write it as \"300ms\", \"2s\" or \"1m\""),
+    }
 }
 
 type Answering = dyn Fn(&Value) -> Result<Output, CallError>;
@@ -444,8 +473,14 @@ impl Double {
 
     pub(crate) fn start(&mut self, name: &str, arguments: &str) -> u64 {
         let arguments: Value = serde_json::from_str(arguments).unwrap_or_default();
-        let rule = self.rules.iter().rev().find(|rule| rule.fits(name, &arguments));
-        let (answer, after) = match rule {
+        let fits = |rule: &Rule| rule.fits(name, &arguments);
+        let recorded = self.rules.iter().position(|rule| rule.once && !rule.given && fits(rule));
+        let chosen =
+            recorded.or_else(|| self.rules.iter().rposition(|rule| !rule.once && fits(rule)));
+        if let Some(chosen) = chosen {
+            self.rules[chosen].given = true;
+        }
+        let (answer, after) = match chosen.map(|chosen| &self.rules[chosen]) {
             None => (Err(self.not_granted(name)), Duration::ZERO),
             Some(rule) => {
                 let answer = match &rule.reply {
