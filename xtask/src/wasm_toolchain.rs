@@ -195,8 +195,11 @@ fn fill(to: &Path) -> Result<()> {
         process::output(program, &["--version"])
             .with_context(|| format!("there is no {program}: not a Debian-like system"))?;
     }
-    let packages = packages()?;
-    download(&debs, &packages)?;
+    if let Err(stale) = download(&debs, &packages()?) {
+        // The lists are older than what the mirrors have now.
+        update();
+        download(&debs, &packages()?).map_err(|_| stale)?;
+    }
     unpack(&debs, &root)?;
     let rustc = root.join("usr/bin/rustc");
     let clang = fs::read_dir(root.join("usr/lib"))?
@@ -241,8 +244,8 @@ fn packages() -> Result<Vec<String>> {
         Some((versions.into_iter().next()?, policy))
     };
     if offered("rustc-web").is_none() {
-        // The lists are empty in a fresh container. Only root may fetch them.
-        let _ = process::run(Command::new("apt-get").args(["update", "-qq"]));
+        // The lists are empty in a fresh container.
+        update();
     }
     let (candidate, policy) =
         offered("rustc-web").context("apt offers no package `rustc-web` (Debian 12 has it)")?;
@@ -268,6 +271,11 @@ fn packages() -> Result<Vec<String>> {
     }
     packages.push("wasi-libc".to_owned());
     Ok(packages)
+}
+
+/// Fetches apt's lists. Only root may, and whoever may not gets a better message from what follows.
+fn update() {
+    let _ = process::run(Command::new("apt-get").args(["update", "-qq"]));
 }
 
 fn download(to: &Path, packages: &[String]) -> Result<()> {
