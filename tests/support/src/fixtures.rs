@@ -193,6 +193,19 @@ pub fn python_with_mcp() -> PathBuf {
     installed("python/bin/python")
 }
 
+/// A search server on stdio, written with the official SDK: `search` over the documents in this file.
+#[track_caller]
+pub fn search(corpus: &Path) -> Server {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/search/search_server.py");
+    let corpus = corpus.to_str().expect("paths of tests are UTF-8");
+    Server::stdio(python_with_mcp(), &[program, corpus])
+}
+
+/// One of the corpora that come with it: `papers`, `wiki`, `notes`.
+pub fn corpus(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/search/{name}.jsonl"))
+}
+
 /// A server on stdio with what the official conformance suite looks for, in both eras.
 ///
 /// # Panics
@@ -435,6 +448,7 @@ mod tests {
             ("memory", memory(&folder.path().join("memory.json"))),
             ("time", time()),
             ("git", git(root.parent().expect("tests/ lies in the root"))),
+            ("search", search(&corpus("papers"))),
             ("misbehaving", misbehaving("ok")),
         ];
         for (name, server) in servers {

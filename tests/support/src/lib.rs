@@ -20,6 +20,7 @@
 //! | cargo as a plugin's author runs it | [`guests::cargo`] |
 //! | a real OCI registry, and the real cosign | [`registry::RealRegistry`], [`registry::Cosign`] |
 //! | an OCI registry that lies | [`registry::LyingRegistry`] |
+//! | a plugin of `plugins/`, built and installed | [`examples::install`] |
 //! | to wait for a condition | [`wait_until`] |
 //!
 //! A server is a [`Server`]: a table of `toolcell.toml`, so that a test reads
@@ -36,6 +37,7 @@
 
 pub mod cli;
 pub mod clients;
+pub mod examples;
 pub mod faulty;
 pub mod fixtures;
 pub mod guests;
