@@ -151,3 +151,68 @@ fn digest_is_a_call_of_the_command_line_and_a_function_of_scripts() {
     let report = run.run().success().json();
     assert_eq!(report["value"], json!(["CHANGELOG.md", "docs/", "src/"]), "{report:#}");
 }
+
+#[test]
+fn guard_passes_the_tests_of_its_author() {
+    passes_its_tests("guard");
+}
+
+const NOTES: &str = "Ask ada@example.org, who has the key AKIAIOSFODNN7EXAMPLE.\n";
+
+fn with_guard(subcommand: &str) -> Cli {
+    let cli = Cli::new(subcommand).file("notes/team.md", NOTES).file("notes/.env", "SECRET=1\n");
+    examples::install("guard", cli.folder());
+    cli.config(
+        "[servers.files]\nbuiltin = \"files\"\nroots = { notes = { path = \"notes\", read_only = true } }\n\
+         [plugins.guard]\ntools = [\"files.read_file\"]\n\
+         [profiles.careful]\ntools = [\"guard.*\", \"files.*\"]\n",
+    )
+}
+
+/// A file through the guard, but none of the hidden ones.
+fn asked(path: &str) -> Value {
+    json!({
+        "tool": "files.read_file",
+        "arguments": { "path": path },
+        "allow": [{ "at": "/path", "pattern": "^notes/" }],
+        "deny": [{ "pattern": r"/\.[^/]*$" }],
+    })
+}
+
+#[track_caller]
+fn is_guarded(answer: &Value) {
+    assert_eq!(answer["answer"]["text"], "Ask [email 1], who has the key [aws-key 1].\n");
+    assert_eq!(answer["report"]["redacted"], json!({ "aws-key": 1, "email": 1 }), "{answer:#}");
+    assert_eq!(answer["report"]["cut"], false, "{answer:#}");
+}
+
+#[test]
+fn guard_shows_a_client_the_answer_without_its_secrets_and_refuses_what_is_denied() {
+    let mut client = Talking::modern(with_guard("mcp"));
+    let result = client.call("guard_call", asked("notes/team.md"));
+    assert_ne!(result["isError"], true, "{result}");
+    is_guarded(&result["structuredContent"]);
+    assert!(!result.to_string().contains("ada@example.org"), "{result}");
+    for (path, words) in [("notes/.env", "is denied by"), ("/etc/passwd", "is not allowed")] {
+        let result = client.call("guard_call", asked(path));
+        assert_eq!(result["isError"], true, "{result}");
+        let text = result["content"][0]["text"].as_str().unwrap_or_default();
+        assert!(text.contains(words) && text.contains(path), "{result}");
+    }
+    // What the operator does not let the guard call is not there for it.
+    let other = json!({ "tool": "files.stat", "arguments": { "path": "notes/team.md" } });
+    let result = client.call("guard_call", other);
+    assert_eq!(result["isError"], true, "{result}");
+}
+
+#[test]
+fn guard_is_a_call_of_the_command_line_and_a_function_of_scripts() {
+    let arguments = asked("notes/team.md").to_string();
+    let call = with_guard("call").args(["guard.call", "--args", &arguments, "--json"]);
+    let answer = call.run().success().json();
+    is_guarded(answer.get("structured").unwrap_or(&answer));
+    let script = "import tools\ntools.guard[\"call\"](inputs)";
+    let run = with_guard("run").file("ask.py", script);
+    let report = run.args(["ask.py", "--json", "--input", &arguments]).run().success().json();
+    is_guarded(&report["value"]);
+}

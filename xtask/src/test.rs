@@ -40,6 +40,12 @@ pub(crate) fn test(workspace: &Workspace, args: &[String]) -> Result<()> {
         )
     })?;
     test_python_guests(workspace)?;
+    step("running the unit tests of plugins/research", || {
+        let mut cargo = workspace.cargo();
+        cargo.current_dir(workspace.root.join("plugins/research"));
+        cargo.args(["test", "--locked", "--target-dir"]);
+        process::run(cargo.arg(workspace.target.join("guests/native")))
+    })?;
     // Whoever asks for certain tests does not mean this one.
     if args.is_empty() { conformance::requirements(workspace) } else { Ok(()) }
 }
@@ -55,7 +61,7 @@ fn test_python_guests(workspace: &Workspace) -> Result<()> {
         eprintln!("==> skipped: the Python guests' unit tests need Python 3.13 or newer in PATH");
         return Ok(());
     };
-    for guest in ["python-runtime", "python-plugin"] {
+    for guest in ["python-runtime", "python-plugin", "digest"] {
         step(&format!("running the unit tests of plugins/{guest}"), || {
             process::run(
                 Command::new(python)
