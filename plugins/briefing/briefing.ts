@@ -27,10 +27,8 @@ const { question, sources, fallbacks, timeout_ms } = inputs as Question;
 
 /** What a tool found, or why it found nothing. */
 async function ask(tool: string): Promise<Answer> {
-  const dot = tool.indexOf(".");
-  const [server, name] = [tool.slice(0, dot), tool.slice(dot + 1)];
   try {
-    const { hits } = await tools[server][name]({ query: question, limit: 5 }, { timeout: timeout_ms });
+    const { hits } = await tools.call(tool, { query: question, limit: 5 }, { timeout: timeout_ms });
     return [tool, hits, []];
   } catch (error) {
     if (!(error instanceof ToolError)) throw error;

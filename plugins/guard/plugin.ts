@@ -43,8 +43,7 @@ const MAX_CHARACTERS = 20_000;
 export async function call(given: GuardedCall): Promise<{ answer: unknown; report: Report }> {
   const args = given.arguments ?? {};
   const checked = guarded(given.tool, () => check(args, bounded(given.allow), bounded(given.deny)));
-  const dot = given.tool.indexOf(".");
-  const answer = await tools[given.tool.slice(0, dot)][given.tool.slice(dot + 1)](args);
+  const answer = await tools.call(given.tool, args);
   const redactor = new Redactor(given.keep);
   const { value, characters, cut } = cap(redactor.value(answer), given.max ?? MAX_CHARACTERS);
   return { answer: value, report: { tool: given.tool, checked, redacted: redactor.counts, characters, cut } };

@@ -45,14 +45,14 @@ impl Recorder {
                 EntryKind::Requested { call, tool, arguments, .. } => {
                     let arguments: Value = serde_json::from_str(&arguments).expect("JSON");
                     let made = json!({ "tool": tool, "arguments": arguments });
-                    calls.push((run, json!(call.to_string()), made));
+                    calls.push((run, json!(call.0), made));
                 }
                 EntryKind::Refused { call, tool, kind } => {
                     let made = json!({ "tool": tool, "refused": kind });
-                    calls.push((run, json!(call.to_string()), made));
+                    calls.push((run, json!(call.0), made));
                 }
                 EntryKind::Completed { call, answer } => {
-                    let id = json!(call.to_string());
+                    let id = json!(call.0);
                     let made =
                         calls.iter_mut().find(|(of, known, _)| (&*of, &*known) == (&run, &id));
                     let (.., made) = made.expect("what is completed was asked for");
@@ -62,7 +62,7 @@ impl Recorder {
                     };
                 }
                 EntryKind::Cancelled { call } => {
-                    let id = json!(call.to_string());
+                    let id = json!(call.0);
                     let made =
                         calls.iter_mut().find(|(of, known, _)| (&*of, &*known) == (&run, &id));
                     made.expect("what is cancelled was asked for").2["answer"] = json!("cancelled");
@@ -70,6 +70,8 @@ impl Recorder {
                 _ => {}
             }
         }
+        // Calls that are started together are written down as they come; their numbers are in order.
+        calls.sort_by_key(|(_, id, _)| id.as_u64());
         let made = calls.into_iter().map(|(.., made)| made);
         made.filter(|made| made["tool"] != "briefing.briefing").collect()
     }

@@ -10,9 +10,10 @@ use std::process::Command;
 use crate::cli::{profile_folder, toolcell};
 use crate::guests;
 
-/// What is built into plugins, besides their own sources.
-const INGREDIENTS: [&str; 4] =
-    ["guest-sdk", "plugins/python-plugin", "plugins/python-runtime", "plugins/js-runtime"];
+/// What is built into plugins, besides their own sources: in Rust, and in the other languages.
+const SDK: [&str; 1] = ["guest-sdk"];
+const RUNTIMES: [&str; 4] =
+    ["guest-sdk/wit", "plugins/python-plugin", "plugins/python-runtime", "plugins/js-runtime"];
 
 /// Folders that are no sources.
 const BUILT: [&str; 5] = ["target", "dist", "__pycache__", "node_modules", "tests"];
@@ -25,7 +26,9 @@ const BUILT: [&str; 5] = ["target", "dist", "__pycache__", "node_modules", "test
 pub fn example(name: &str) -> PathBuf {
     let root = root();
     let mut hash = DefaultHasher::new();
-    for ingredient in INGREDIENTS.into_iter().chain([format!("plugins/{name}").as_str()]) {
+    let is_rust = root.join("plugins").join(name).join("Cargo.toml").is_file();
+    let ingredients = if is_rust { &SDK[..] } else { &RUNTIMES[..] };
+    for ingredient in ingredients.iter().copied().chain([format!("plugins/{name}").as_str()]) {
         for file in files(&root.join(ingredient)) {
             hash.write(file.to_string_lossy().as_bytes());
             hash.write(&fs::read(&file).expect("a file of the tree can be read"));
