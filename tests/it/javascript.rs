@@ -49,10 +49,9 @@ fn calls_run_side_by_side_and_their_errors_have_the_authors_line() {
     let report = host.run(Script::typescript(
         "import { fake } from 'tools'\n\
          const [a, b] = await Promise.all([fake.add({ a: 1, b: 2 }), tools['fake']['add']({ a: 3, b: 4 })])\n\
-         console.log('sum', a)\n\
+         console.log('sum', a);\n\
          [a, b, 'add' in fake, typeof fake.add]",
     ));
-    // The third line has no `;`, so the fourth is an index of it: JavaScript's own rule.
     assert!(report.ok, "{:#?}", report.error);
     assert_eq!(report.stdout.lines().count(), 1);
 

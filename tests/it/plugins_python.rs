@@ -57,7 +57,7 @@ fn an_authors_way_in_python_takes_four_commands() {
     let code = "from tools import finder
 found = finder.ask_all(question='sandbox', limit=3)
 [sorted({hit['server'] for hit in found['hits']}), found['failed']]";
-    let run = Cli::new("run").args(["-q", "--json", "-c", code, "--config", config]).run();
+    let run = Cli::new("run").args(["--json", "-c", code, "--config", config]).run();
     assert_eq!(run.success().json()["value"], json!([["papers", "wiki"], {}]));
 
     let toml = fs::read_to_string(config).expect("reads");

@@ -113,7 +113,7 @@ pub enum PluginLanguage {
     /// On the Python runtime.
     Python,
     /// On the JavaScript runtime; TypeScript too.
-    #[value(alias = "js", alias = "typescript", alias = "ts")]
+    #[value(name = "javascript", alias = "js", alias = "typescript", alias = "ts")]
     JavaScript,
 }
 
