@@ -53,8 +53,7 @@ impl Recorder {
                 }
                 EntryKind::Completed { call, answer } => {
                     let id = json!(call.0);
-                    let made =
-                        calls.iter_mut().find(|(of, known, _)| (&*of, &*known) == (&run, &id));
+                    let made = calls.iter_mut().find(|(of, known, _)| (of, known) == (&run, &id));
                     let (.., made) = made.expect("what is completed was asked for");
                     made["answer"] = match &*answer {
                         Ok(output) => json!(format!("{:?}", output.content)),
@@ -63,8 +62,7 @@ impl Recorder {
                 }
                 EntryKind::Cancelled { call } => {
                     let id = json!(call.0);
-                    let made =
-                        calls.iter_mut().find(|(of, known, _)| (&*of, &*known) == (&run, &id));
+                    let made = calls.iter_mut().find(|(of, known, _)| (of, known) == (&run, &id));
                     made.expect("what is cancelled was asked for").2["answer"] = json!("cancelled");
                 }
                 _ => {}

@@ -26,7 +26,7 @@ fn sum(cache: &Path) -> Cli {
     Cli::new("run").args(["-q", "-c", "1 + 1", "--cache-dir"]).arg(cache).limit(PATIENCE)
 }
 
-/// A copy of the current runtime's files that `wanted` wants.
+/// A copy of the current Python runtime's files that `wanted` wants.
 struct Copy {
     _folder: TempDir,
     cache: PathBuf,
@@ -37,7 +37,9 @@ impl Copy {
     fn new(wanted: impl Fn(&str) -> bool) -> Self {
         let list = runtimes(&cache_folder(), &["--json"]).run().success().json();
         let list = list["runtimes"].as_array().expect("a list").clone();
-        let current = list.iter().find(|runtime| runtime["current"] == true);
+        let python =
+            |runtime: &&Value| runtime["id"].as_str().is_some_and(|id| id.starts_with("python-"));
+        let current = list.iter().filter(python).find(|runtime| runtime["current"] == true);
         let from = current.and_then(|runtime| runtime["folder"].as_str());
         let from = Path::new(from.expect("the current runtime is built"));
         let folder = TempDir::with_prefix("toolcell-cache-").expect("a temporary folder");

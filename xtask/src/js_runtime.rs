@@ -44,9 +44,11 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<
             .env(
                 "CARGO_ENCODED_RUSTFLAGS",
                 format!(
-                    "--remap-path-prefix={}=js-runtime\u{1f}--remap-path-prefix={}=registry",
+                    "--remap-path-prefix={}=js-runtime\u{1f}--remap-path-prefix={}=registry\
+                     \u{1f}--remap-path-prefix={}=toolchain",
                     folder.display(),
-                    registry.display()
+                    registry.display(),
+                    workspace.target.display()
                 ),
             )
             .args(["build", "--locked", "--release", "--target", TARGET, "--target-dir"])

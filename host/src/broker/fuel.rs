@@ -388,14 +388,14 @@ mod tests {
                         pool.lend(std::mem::take(&mut has));
                         is_waiting = true;
                     }
-                    Step::Reclaim(hundredths) if is_waiting => {
-                        if pool.owners_turn().now_or_never().is_some() {
-                            has = pool.reclaim();
-                            let computed = has * hundredths / 100;
-                            has -= computed;
-                            used += computed;
-                            is_waiting = false;
-                        }
+                    Step::Reclaim(hundredths)
+                        if is_waiting && pool.owners_turn().now_or_never().is_some() =>
+                    {
+                        has = pool.reclaim();
+                        let computed = has * hundredths / 100;
+                        has -= computed;
+                        used += computed;
+                        is_waiting = false;
                     }
                     Step::Ask(want) => {
                         let mut call = reserving(&pool, want);

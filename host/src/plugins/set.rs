@@ -150,7 +150,7 @@ enum Source {
         manifest: PathBuf,
         stamps: [Option<Stamp>; 2],
         /// What was accepted; or why nothing can be.
-        lock: Result<Option<LockedPlugin>, Arc<str>>,
+        lock: Result<Option<Box<LockedPlugin>>, Arc<str>>,
         only_locked: bool,
     },
     /// One that cannot be used, as far as is known without loading it.
@@ -406,7 +406,7 @@ impl Source {
         let manifest = folder.manifest(&plugin.name);
         let stamps = [Stamp::of(&plugin.component), Stamp::of(&manifest)];
         let lock = match lock {
-            Ok(lock) => Ok(lock.get(&plugin.name).cloned()),
+            Ok(lock) => Ok(lock.get(&plugin.name).cloned().map(Box::new)),
             Err(problem) => Err(problem.as_str().into()),
         };
         Self::File { path: plugin.component.clone(), manifest, stamps, lock, only_locked }
@@ -458,7 +458,7 @@ impl Code {
         let digest: Arc<str> = plugin.inspection().sha256.as_str().into();
         let mut notice = None;
         if let Some((locked, only_locked)) = &lock {
-            let locked = locked.clone().map(|locked| (name.to_string(), locked));
+            let locked = locked.clone().map(|locked| (name.to_string(), *locked));
             let lock = Lock { plugins: locked.into_iter().collect() };
             let standing = lock.check(&name, &digest, manifest.as_ref(), *only_locked);
             if standing.map_err(|error| Arc::from(error.to_string()))? == Standing::Dropped {
