@@ -106,7 +106,7 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | make a tool of a function | [`tool`], [`plugin!`] |
+//! | make a tool of a function | [`macro@tool`], [`plugin!`] |
 //! | call granted tools | [`tools`], and [`import_tools!`] for typed functions |
 //! | do several things at once | [`join_all`], [`race`], [`first_ok`], [`timeout`], [`sleep`] |
 //! | ask several servers, and keep what came | [`FanOut`], [`fan_out()`] |

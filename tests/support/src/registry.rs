@@ -56,7 +56,7 @@ wait "$!"
 const HTPASSWD: &str = "ada:$2b$05$abcdefghijklmnopqrstuuLK7U1u6pVRmL7L1BBM2aS35PSZnDXlK\n";
 
 impl RealRegistry {
-    /// One that everybody may use. `None` as of [`debian`].
+    /// One that everybody may use. `None` where it is not installed.
     #[track_caller]
     pub fn open() -> Option<Self> {
         Self::start("")
@@ -144,7 +144,7 @@ pub struct Cosign {
 }
 
 impl Cosign {
-    /// Version 2 or 3. `None` as of [`debian`].
+    /// Version 2 or 3. `None` where it is not installed.
     #[track_caller]
     pub fn version(version: u8) -> Option<Self> {
         let program = debian(&format!("cosign-{version}/usr/bin/cosign"))?;
