@@ -119,6 +119,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
     }
 }
 
+/// A size for people, rounded: `2.9 MiB`. [`format_size`] is exact.
+pub fn round_size(bytes: u64) -> String {
+    match bytes {
+        ..1_024 => format!("{bytes} bytes"),
+        1_024..1_048_576 => format!("{:.0} KiB", bytes as f64 / 1_024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
 /// Writes a number of bytes so that [`parse_size`] reads it back: `256MiB`, `1000B`.
 pub fn format_size(bytes: u64) -> String {
     let binary = SIZES.units.iter().filter(|(unit, _)| unit.ends_with("iB") || *unit == "B");

@@ -25,7 +25,8 @@ const NEW_CONFIG: &str = "# toolcell's configuration; `toolcell init` writes one
 pub(super) async fn add(cli: &Cli, args: &AddArgs) -> Result<Exit, Failure> {
     let place = Place::open(cli)?;
     let candidate =
-        Candidate::find(&args.source, args.name.as_deref(), &args.registry, &place).await?;
+        Candidate::find(&args.source, args.name.as_deref(), &args.registry, &place, args.accept)
+            .await?;
     let name = candidate.name(args.name.as_deref())?;
     check_name(&name, &place)?;
     let sandbox = sandbox(cli)?;

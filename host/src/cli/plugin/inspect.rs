@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::json;
-use toolcell::config::units::format_size;
+use toolcell::config::units::round_size;
 use toolcell::ids::UpstreamName;
 use toolcell::plugins::growth::ToolFacts;
 use toolcell::sandbox::{Inspection, PluginKind};
@@ -80,7 +80,7 @@ fn as_text(
         let _ = writeln!(text, "{} (no manifest: it asks for nothing)", candidate.stem);
     }
     let _ = writeln!(text, "kind:    {}", kind(inspection));
-    let size = format_size(inspection.size_bytes);
+    let size = round_size(inspection.size_bytes);
     let _ = writeln!(text, "size:    {size}\nsha256:  {}", inspection.sha256);
     let _ = writeln!(text, "imports: {}", list(&inspection.imports));
     let _ = writeln!(text, "exports: {}", list(&inspection.exports));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use toolcell::config::units::format_size;
+use toolcell::config::units::round_size;
 use toolcell::ids::UpstreamName;
 use toolcell::plugins::build::Project;
 use toolcell::plugins::installed::write_whole;
@@ -67,7 +67,7 @@ pub(super) async fn build(cli: &Cli, args: &BuildArgs) -> Result<Exit, Failure> 
         println!("{built:#}");
         return Ok(Exit::Done);
     }
-    let size = format_size(component.len() as u64);
+    let size = round_size(component.len() as u64);
     println!("{} ({} {}, {size})", to.display(), manifest.name, manifest.version);
     for tool in &tools {
         println!("{}", tool_line(&tool.name, tool.description.as_deref()));

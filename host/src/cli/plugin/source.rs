@@ -38,9 +38,10 @@ impl Candidate {
         name: Option<&str>,
         registry: &RegistryArgs,
         place: &Place,
+        accept: bool,
     ) -> Result<Self, Failure> {
         if source.starts_with("oci://") {
-            return pulled(source, name, registry, place).await;
+            return pulled(source, name, registry, place, accept).await;
         }
         let path = Path::new(source);
         if let Ok(installed) = UpstreamName::try_new(source)
@@ -137,6 +138,7 @@ async fn pulled(
     name: Option<&str>,
     registry_args: &RegistryArgs,
     place: &Place,
+    accept: bool,
 ) -> Result<Candidate, Failure> {
     let reference: PluginReference = source.parse()?;
     let stem = reference.repository().rsplit('/').next().unwrap_or_default().to_owned();
@@ -152,7 +154,10 @@ async fn pulled(
     let key = key_file.as_deref().map(public_key).transpose()?;
     let registry = registry(&reference, registry_args).await?;
     setup::progress(&format!("pulling {reference}"));
-    let options = PullOptions { signed_by: key.as_ref(), ..PullOptions::default() };
+    // A name that means something else than when it was accepted is told before anything is taken.
+    let locked = by_source.and_then(|(_, locked)| Some(locked.source.split_once('@')?.1));
+    let locked = locked.filter(|_| !accept && !source.contains('@'));
+    let options = PullOptions { signed_by: key.as_ref(), locked, ..PullOptions::default() };
     let pulled = registry.pull(&reference, &options).await?;
     let manifest = pulled.manifest.as_deref().map(|text| Manifest::parse(text.as_bytes()));
     let manifest = manifest.transpose()?;

@@ -107,8 +107,8 @@ pub struct WrittenProfile {
     /// The Python modules that code may import; all that there are if left out.
     #[schemars(example = json!(["json", "re"]))]
     pub imports: Option<Vec<String>>,
-    /// Whether agents have the tools of code mode (`search_tools`, `describe_tools`, `run_python`);
-    /// yes if left out.
+    /// Whether agents have the tools of code mode (`search_tools`, `describe_tools`, `run_python`,
+    /// `run_typescript`); yes if left out.
     #[schemars(example = false)]
     pub code: Option<bool>,
     /// Whether agents also see the granted tools, resources and prompts of the servers themselves,

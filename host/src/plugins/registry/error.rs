@@ -143,7 +143,7 @@ pub enum RegistryError {
     /// The name means something else than when it was locked.
     #[error(
         "{reference} has the digest {found} now, and the lock has {locked}: what lies under this name was \
-         replaced; remove the plugin and add it again if that is right"
+         replaced; if that is right, add it with --accept"
     )]
     Moved {
         /// The plugin.
