@@ -60,6 +60,7 @@ pub(crate) use health::{iso_time, one_line};
 pub(crate) use message::write as write_message;
 pub(crate) use param_headers::said_in_call;
 pub use pool::{Access, DuplicateUpstream, ResourceUpdates, Upstreams};
+pub(crate) use transport::http::find_cause;
 pub(crate) use webhook::Webhook;
 
 #[cfg(test)]

@@ -351,7 +351,7 @@ pub struct RealHttp {
 
 /// Starts `"$@"`, and kills it as soon as its own stdin reaches its end: the pipe's other end is ours,
 /// and the kernel closes it however we end. Only the server holds the stderr pipe.
-const GUARD: &str = r#"
+pub(crate) const GUARD: &str = r#"
 exec 3>&2 2>/dev/null
 "$@" </dev/null >/dev/null 2>&3 3>&- &
 exec 3>&-

@@ -42,16 +42,6 @@ pub struct RealRegistry {
     port: u16,
 }
 
-/// Starts `"$@"`, and kills it as soon as its own stdin reaches its end.
-const GUARD: &str = r#"
-exec 3>&2 2>/dev/null
-"$@" </dev/null >/dev/null 2>&3 3>&- &
-exec 3>&-
-cat
-kill -KILL "$!"
-wait "$!"
-"#;
-
 /// `ada` with the password `s3cret`, as `htpasswd -B` writes it.
 const HTPASSWD: &str = "ada:$2b$05$abcdefghijklmnopqrstuuLK7U1u6pVRmL7L1BBM2aS35PSZnDXlK\n";
 
@@ -82,7 +72,7 @@ impl RealRegistry {
         );
         std::fs::write(path("config.yml"), config).expect("a file can be written");
         let mut guard = Command::new("sh")
-            .args(["-c", GUARD, "guard"])
+            .args(["-c", crate::fixtures::GUARD, "guard"])
             .arg(program)
             .args(["serve", &path("config.yml")])
             .stdin(Stdio::piped())

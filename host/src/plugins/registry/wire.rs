@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use super::reference::is_loopback_host;
 use super::token::{Challenge, TokenAnswer};
 use super::{PluginReference, Registry, RegistryError};
-use crate::upstream::one_line;
+use crate::upstream::{find_cause, one_line};
 
 /// A registry's storage is often elsewhere; a chain of places is not.
 const MAX_REDIRECTS: usize = 3;
@@ -447,28 +447,12 @@ fn is_inside(host: &str) -> bool {
 }
 
 fn is_bad_certificate(error: &reqwest::Error) -> bool {
-    matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
+    matches!(find_cause(error), Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// Something that is no TLS came where TLS was spoken.
 fn is_plain_answer(error: &reqwest::Error) -> bool {
-    matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
-}
-
-/// What TLS says, in a chain of causes. An I/O error hides what it wraps from the chain.
-fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(cause) = next {
-        if let Some(found) = cause.downcast_ref() {
-            return Some(found);
-        }
-        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = match wrapped {
-            Some(wrapped) => Some(wrapped as _),
-            None => cause.source(),
-        };
-    }
-    None
+    matches!(find_cause(error), Some(rustls::Error::InvalidMessage(_)))
 }
 
 /// An error and its causes, outermost first.

@@ -22,6 +22,7 @@ use rmcp::transport::common::http_header::{EVENT_STREAM_MIME_TYPE, JSON_MIME_TYP
 pub(super) use refusal::Asked;
 pub(in crate::upstream) use refusal::neither;
 pub(super) use unreachable::broken;
+pub(crate) use unreachable::find_cause;
 
 use crate::upstream::auth::{Bearer, Challenge, Provider};
 use crate::upstream::error::Cause;

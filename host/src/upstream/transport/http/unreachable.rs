@@ -19,7 +19,7 @@ impl Endpoint {
             TransportError::ConnectTimedOut(self.connect_timeout)
         } else if error.is_connect() {
             // A certificate does not become a better one by asking again.
-            let is_tls = find::<rustls::Error>(&error).is_some();
+            let is_tls = find_cause::<rustls::Error>(&error).is_some();
             let cause = Cause::with_source(text, error);
             TransportError::Unreachable(if is_tls { cause.permanent() } else { cause })
         } else {
@@ -38,13 +38,13 @@ pub(in crate::upstream::transport) fn broken(error: reqwest::Error) -> Transport
 /// The common reasons why a connection fails.
 fn explain(error: &reqwest::Error, authority: &str, proxy: Option<&str>) -> String {
     let whole = chain(error);
-    if let Some(tls) = find::<rustls::Error>(error) {
+    if let Some(tls) = find_cause::<rustls::Error>(error) {
         return explain_tls(tls, authority);
     }
     if let Some(proxy) = proxy.filter(|_| error.is_connect()) {
         return format!("no connection to {authority} through the proxy {proxy}: {whole}");
     }
-    let kind = find::<std::io::Error>(error).map(std::io::Error::kind);
+    let kind = find_cause::<std::io::Error>(error).map(std::io::Error::kind);
     if kind == Some(std::io::ErrorKind::ConnectionRefused) {
         return format!(
             "connection refused: nothing listens at {authority}; is the server running?"
@@ -80,7 +80,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// The first error of a type in a chain of causes. An I/O error hides what it wraps from the chain.
-fn find<'a, E: std::error::Error + 'static>(
+pub(crate) fn find_cause<'a, E: std::error::Error + 'static>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> Option<&'a E> {
     let mut next = Some(error);
