@@ -165,6 +165,7 @@ fn javascript(criterion: &mut Criterion) {
                 source: "1 + 1".to_owned(),
                 input: None,
                 allowed_imports: None,
+                check: false,
             };
             let run = sandbox.execute(program, surroundings(), &never);
             let execution = black_box(runtime.block_on(run).expect("the run starts"));

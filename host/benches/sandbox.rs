@@ -105,6 +105,7 @@ impl Bench {
             source: source.to_owned(),
             input: None,
             allowed_imports: None,
+            check: false,
         };
         let limits = Limits { tool_calls: 1_000_000, ..Limits::default() };
         let surroundings = Surroundings {

@@ -114,3 +114,61 @@ fn each_language_has_sessions_of_its_own() {
     let left = &answers[5]["structuredContent"]["sessions"];
     assert_eq!(left, &Value::Array(Vec::new()));
 }
+
+/// Calls that do not fit, each in a way of its own.
+const WRONG: &str = "import { all, graph } from \"tools\";
+type X = number;
+const sum: X = await all.getSum({ a: 1, b: \"2\" });
+await all.echo({ mesage: \"hi\" });
+await graph.create_entities({ entities: [{ name: \"a\", entityType: \"b\", observation: [\"x\"] }] });
+await tools.all.getSumm({});
+all.getStructuredContent({ location: \"Paris\" });
+sum
+";
+
+#[test]
+fn calls_are_compared_with_the_tools_types_before_anything_runs() {
+    let graph = tempfile::tempdir().expect("a temporary directory");
+    let memory = graph.path().join("memory.json");
+    let toml = fixtures::everything_stdio().toml("all") + &fixtures::memory(&memory).toml("graph");
+    let run = |name: &str, source: &str| {
+        let cli = Cli::new("run").config(&toml).file(name, source);
+        cli.args([name, "--quiet", "--check"]).run()
+    };
+    let told = run("wrong.ts", WRONG).expect_code(1);
+    for (at, words) in [
+        ("3:44", "argument `b` of `all.get-sum` is a string and has to be a number"),
+        ("4:18", "`all.echo` has no argument `mesage`; did you mean `message`?"),
+        ("5:72", "has no member `observation`; did you mean `observations`?"),
+        ("6:17", "no `getSumm` in `tools.all` is granted to this run; did you mean"),
+        ("7:38", "argument `location` of `all.get-structured-content` cannot be \"Paris\""),
+    ] {
+        let place = format!("\n    at wrong.ts:{at}\n");
+        assert!(told.stderr.contains(words) && told.stderr.contains(&place), "{words}\n{told}");
+    }
+    assert!(!memory.exists(), "something ran");
+
+    // What is right, and what nobody can tell, is let through.
+    let right = "import { all } from \"tools\";\nconst { getSum } = all;\nconst given = { b: 2, a: 1 };\n\
+                 [await getSum({ a: 1, b: 2 }), await all.echo(\"x\"), await all.getSum(given),\n \
+                 await tools.call(\"all.echo\", { message: \"y\" })].length";
+    assert_eq!(run("right.ts", right).success().stdout, "4\n");
+    let python = run("script.py", "1").expect_code(2);
+    assert!(python.stderr.contains("a script in Python cannot be checked"), "{python}");
+
+    let program = json!([
+        ["run_typescript", { "code": WRONG, "check": true }],
+        ["run_typescript", { "code": right, "check": true }],
+        ["run_typescript", { "code": right, "check": "yes" }],
+    ]);
+    let seen = agent(&toml, "auto", &program);
+    let answers = seen["answers"].as_array().expect("a list");
+    let words = first_text(&answers[0]);
+    assert!(
+        words.contains("did you mean `message`?") && words.contains("nothing was run"),
+        "{words}"
+    );
+    assert_eq!(answers[0]["structuredContent"]["calls"], json!([]), "{}", answers[0]);
+    assert_eq!(answers[1]["structuredContent"]["value"], 4, "{}", answers[1]);
+    assert!(first_text(&answers[2]).contains("`check` has to be true or false"), "{}", answers[2]);
+}

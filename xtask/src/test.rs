@@ -40,6 +40,12 @@ pub(crate) fn test(workspace: &Workspace, args: &[String]) -> Result<()> {
         )
     })?;
     test_python_guests(workspace)?;
+    step("running the unit tests of plugins/js-runtime/prepare", || {
+        let mut cargo = workspace.cargo();
+        cargo.current_dir(workspace.root.join("plugins/js-runtime/prepare"));
+        cargo.args(["test", "--locked", "--lib", "--target-dir"]);
+        process::run(cargo.arg(workspace.target.join("js-runtime")))
+    })?;
     step("running the unit tests of plugins/research", || {
         let mut cargo = workspace.cargo();
         cargo.current_dir(workspace.root.join("plugins/research"));

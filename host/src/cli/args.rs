@@ -123,6 +123,11 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
 
+    /// Compare the calls in the script with the tools' schemas before it starts: arguments' names and
+    /// kinds, and what is missing (TypeScript and JavaScript)
+    #[arg(long)]
+    pub(crate) check: bool,
+
     /// Check all servers of which a tool is granted before the script starts; if one cannot be used,
     /// run nothing and end with exit code 4
     #[arg(long)]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use toolcell::events::{RunEvent, Stream};
-use toolcell::runs::{ErrorKind, RunReport};
+use toolcell::language::Language;
+use toolcell::runs::{ErrorKind, RunReport, StartError};
 use toolcell::sandbox::GuestDirectory;
 use toolcell::{Host, Script};
 
@@ -130,6 +131,10 @@ fn with_wishes(mut script: Script, args: &RunArgs) -> Result<Script, Failure> {
     if let Some(seed) = args.seed {
         script = script.seed(seed);
     }
+    if args.check && script.language() == Language::Python {
+        return Err(Failure::usage(StartError::CannotCheck.to_string()));
+    }
+    script = script.check(args.check);
     for directory in &args.directories {
         script = script.directory(parse_directory(directory)?);
     }

@@ -113,7 +113,7 @@ pub struct RunError {
 /// The kinds of [`RunError`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// `syntax`: the source is not a program.
+    /// `syntax`: the source is not a program, or calls in it do not fit ([`crate::Script::check`]).
     Syntax,
     /// `exception`: nothing caught an exception.
     Exception,

@@ -19,6 +19,7 @@ use crate::config::{NoProfile, Profile};
 use crate::events::RunEvent;
 use crate::ids::RunId;
 use crate::journal::EntryKind;
+use crate::language::Language;
 use crate::sandbox::{Execution, Program, RunCalls, Sandbox, SandboxError, Surroundings};
 
 /// Events that wait for their reader; a run that is further ahead waits too.
@@ -61,6 +62,12 @@ pub enum StartError {
         /// How long it may be.
         limit: usize,
     },
+    /// Its calls are to be checked, and its language does not tell them from its text.
+    #[error(
+        "the calls of a script in Python cannot be checked before it runs, those of one in TypeScript \
+         or JavaScript can: run it without the check"
+    )]
+    CannotCheck,
     /// It cannot have the session that it asks for.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -148,6 +155,9 @@ pub(crate) fn start(parts: Parts, profile: &Profile, script: Script) -> Result<R
                 .join(", "),
         });
     }
+    if script.check && script.language == Language::Python {
+        return Err(StartError::CannotCheck);
+    }
     let session = admission(&parts.sessions, profile, &script)?;
     let id = RunId::random();
     let cancel = CancellationToken::new();
@@ -234,6 +244,7 @@ async fn drive(
         source: script.source,
         input,
         allowed_imports: profile.imports.clone(),
+        check: script.check,
     };
     let surroundings = Surroundings {
         limits,

@@ -28,6 +28,7 @@ pub struct Script {
     pub(super) session: Option<String>,
     pub(super) connection: Option<Arc<str>>,
     pub(super) session_share: Option<usize>,
+    pub(super) check: bool,
 }
 
 impl fmt::Debug for Script {
@@ -89,7 +90,18 @@ impl Script {
             session: None,
             connection: None,
             session_share: None,
+            check: false,
         }
+    }
+
+    /// Compare its calls with the tools' schemas before anything runs, as far as they are written out:
+    /// a tool that is not granted, an argument of another name or kind, one that is missing. What does
+    /// not fit ends the run with an error of kind `syntax`, which names the line and the nearest right
+    /// name. For TypeScript and JavaScript: a script in Python with this wish is not started.
+    #[must_use]
+    pub fn check(mut self, check: bool) -> Self {
+        self.check = check;
+        self
     }
 
     /// For whom it runs: what servers' settings take from the caller comes from here, and calls for

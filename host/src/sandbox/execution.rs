@@ -63,6 +63,8 @@ pub struct Program {
     pub input: Option<String>,
     /// The modules that it may import; absent means all.
     pub allowed_imports: Option<Vec<String>>,
+    /// Whether its calls are compared with the tools' schemas before it runs. Nothing for Python.
+    pub check: bool,
 }
 
 /// How an execution ended and what it used.
@@ -317,6 +319,7 @@ impl Run {
             input: program.input,
             allowed_imports: program.allowed_imports,
             max_value_bytes: limits.output_bytes,
+            check: program.check,
         };
         let carried_bytes = Limits::MAX_MEMORY_BYTES;
         let name = language.name();

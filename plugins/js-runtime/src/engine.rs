@@ -15,7 +15,7 @@ const MAX_STACK_BYTES: usize = 700 << 10;
 const GC_THRESHOLD_BYTES: usize = 4 << 20;
 
 /// The prelude's files, in the order in which they are run.
-const PRELUDE: [(&str, &str); 9] = [
+const PRELUDE: [(&str, &str); 10] = [
     ("toolcell:begin.js", include_str!("prelude/begin.js")),
     ("toolcell:errors.js", include_str!("prelude/errors.js")),
     ("toolcell:loop.js", include_str!("prelude/loop.js")),
@@ -23,6 +23,7 @@ const PRELUDE: [(&str, &str); 9] = [
     ("toolcell:web.js", include_str!("prelude/web.js")),
     ("toolcell:console.js", include_str!("prelude/console.js")),
     ("toolcell:tools.js", include_str!("prelude/tools.js")),
+    ("toolcell:check.js", include_str!("prelude/check.js")),
     ("toolcell:plugin.js", include_str!("prelude/plugin.js")),
     ("toolcell:offers.js", include_str!("prelude/offers.js")),
 ];
@@ -48,6 +49,7 @@ struct Prelude {
     plain: Persistent<Function<'static>>,
     media: Persistent<Function<'static>>,
     plugin: Persistent<Function<'static>>,
+    check: Persistent<Function<'static>>,
 }
 
 /// Which of them.
@@ -62,6 +64,7 @@ pub(crate) enum Part {
     Plain,
     Media,
     Plugin,
+    Check,
 }
 
 struct Slot(UnsafeCell<Option<Engine>>);
@@ -118,6 +121,7 @@ fn load<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Prelude> {
         plain: take("plain")?,
         media: take("media")?,
         plugin: take("readPlugin")?,
+        check: take("check")?,
     })
 }
 
@@ -138,6 +142,7 @@ impl Engine {
             Part::Plain => &self.prelude.plain,
             Part::Media => &self.prelude.media,
             Part::Plugin => &self.prelude.plugin,
+            Part::Check => &self.prelude.check,
         };
         kept.clone().restore(ctx)
     }

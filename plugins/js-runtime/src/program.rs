@@ -4,9 +4,9 @@ use std::cell::UnsafeCell;
 use std::ffi::CString;
 
 use rquickjs::{
-    Ctx, FromJs, Function, Object, Persistent, Promise, Value, promise::PromiseState, qjs,
+    Array, Ctx, FromJs, Function, Object, Persistent, Promise, Value, promise::PromiseState, qjs,
 };
-use toolcell_js_prepare::{self as prepare, Map, Prepared, ValueFrom};
+use toolcell_js_prepare::{self as prepare, Map, Prepared, Refusal, ValueFrom};
 
 use crate::bindings::exports::toolcell::guest::script::{Failure, Program, Uncaught};
 use crate::engine::{Engine, OURS, Part, engine};
@@ -55,7 +55,7 @@ pub(crate) fn run(program: &Program, kept: bool) -> Result<Option<String>, Failu
     engine.context.with(|ctx| {
         engine.stack_begins_here(&ctx);
         let run = Run { engine, ctx: &ctx };
-        let done = run.program(&name, &prepared, program);
+        let done = run.program((&name, source), &prepared, program);
         // What is left under way ends with the program, however that ended.
         if let Err(left) = run.end() {
             return done.and(Err(left));
@@ -94,12 +94,15 @@ struct Run<'a, 'js> {
 impl<'js> Run<'_, 'js> {
     fn program(
         &self,
-        name: &str,
+        (name, source): (&str, &str),
         prepared: &Prepared,
         program: &Program,
     ) -> Result<Option<String>, Failure> {
         let earlier = self.global("result");
         let value = self.reset(program).and_then(|()| {
+            if program.check {
+                self.check(name, source)?;
+            }
             let code = self.compile(name, prepared)?;
             let value = self.execute(code, prepared)?;
             self.settle_all()?;
@@ -130,6 +133,29 @@ impl<'js> Run<'_, 'js> {
             None => Value::new_undefined(self.ctx.clone()),
         };
         self.call(Part::Reset, (inputs,))
+    }
+
+    /// Compares the calls that are written out with their tools' schemas.
+    fn check(&self, name: &str, source: &str) -> Step<'js, ()> {
+        let Some(calls) = prepare::calls(name, source) else { return Ok(()) };
+        let found: Array<'js> = self.call(Part::Check, (calls,))?;
+        let mut wrong = Vec::new();
+        for one in found.iter::<Array<'js>>() {
+            let one = self.caught(one)?;
+            let (at, message): (u32, String) = (self.caught(one.get(0))?, self.caught(one.get(1))?);
+            wrong.push(Refusal::at_byte(source, at, message));
+        }
+        let Some(first) = wrong.first() else { return Ok(()) };
+        let more = match wrong.len() {
+            1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        let shown: Vec<String> = wrong.iter().map(|one| one.shown_as("TypeError", name)).collect();
+        Err(Stop::Failed(Failure::Syntax(Uncaught {
+            class: "TypeError".to_owned(),
+            message: format!("{}{more}; nothing was run", first.message),
+            traceback: shown.concat(),
+        })))
     }
 
     fn compile(&self, name: &str, prepared: &Prepared) -> Step<'js, Value<'js>> {
@@ -431,6 +457,7 @@ pub(crate) fn warm_up() {
                 input: None,
                 allowed_imports: None,
                 max_value_bytes: u64::MAX,
+                check: false,
             };
             let _ = run(&program, kept);
         }

@@ -205,7 +205,7 @@ def run(
     """Runs a program as the component would, and leaves this process as it was."""
     given = None if inputs is None else json.dumps(inputs)
     with _instance():
-        return _run(program.run, FakeHost(servers or {}), Program(name, source, given, allowed, max_value_bytes))
+        return _run(program.run, FakeHost(servers or {}), Program(name, source, given, allowed, max_value_bytes, False))
 
 
 class Session:

@@ -5,6 +5,7 @@
 //! The parser recurses as deep as a source is nested. It runs inside the sandbox, where that is metered
 //! and bounded like everything else: never call it on foreign text outside of one.
 
+mod calls;
 mod edits;
 mod modules;
 mod nearest;
@@ -14,6 +15,7 @@ mod strip;
 #[cfg(test)]
 mod tests;
 
+pub use calls::calls;
 pub use edits::Map;
 pub use modules::{ValueFrom, cannot_import};
 pub use nearest::nearest;

@@ -20,7 +20,7 @@ pub struct Refusal {
 
 impl Refusal {
     /// At a place of the source, given in bytes.
-    pub fn at(source: &str, span: Span, message: impl Into<String>) -> Self {
+    pub(crate) fn at(source: &str, span: Span, message: impl Into<String>) -> Self {
         let start = floor(source, span.start as usize);
         let end = floor(source, span.end as usize).max(start);
         let (line, column) = place(source, start);
@@ -29,10 +29,20 @@ impl Refusal {
         Self { message: message.into(), line, column, excerpt }
     }
 
+    /// At a byte of the source.
+    pub fn at_byte(source: &str, at: u32, message: impl Into<String>) -> Self {
+        Self::at(source, Span::empty(at), message)
+    }
+
     /// As a failure shows it. `name` is the program's.
     pub fn shown(&self, name: &str) -> String {
+        self.shown_as("SyntaxError", name)
+    }
+
+    /// As a failure of another class shows it.
+    pub fn shown_as(&self, class: &str, name: &str) -> String {
         let Self { message, line, column, excerpt } = self;
-        format!("SyntaxError: {message}\n    at {name}:{line}:{column}\n{excerpt}")
+        format!("{class}: {message}\n    at {name}:{line}:{column}\n{excerpt}")
     }
 }
 

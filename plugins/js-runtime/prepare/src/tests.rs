@@ -138,3 +138,77 @@ export const none = () => 1;
     let made = functions("a.ts", source);
     assert_eq!(made, wanted.replace(r#"{"anyOf":[{"enum":["a","b"]}]}"#, r#"{"enum":["a","b"]}"#));
 }
+
+/// The calls as `server.tool(kinds)@byte`; an argument's kind is `?` where it is not known.
+fn told(source: &str) -> Vec<String> {
+    let Some(json) = calls("script.ts", source) else { return Vec::new() };
+    let calls: Vec<serde_json::Value> = serde_json::from_str(&json).expect("is JSON");
+    fn kind(value: &serde_json::Value) -> String {
+        match value["entries"].as_array() {
+            Some(entries) => {
+                let some = |it: &serde_json::Value| {
+                    format!("{}:{}", it["name"].as_str().unwrap(), kind(&it["value"]))
+                };
+                let mut inner: Vec<String> = entries.iter().map(some).collect();
+                if value["partial"] == true {
+                    inner.push("…".to_owned());
+                }
+                format!("{{{}}}", inner.join(" "))
+            }
+            None => value["kind"].as_str().unwrap_or("?").to_owned(),
+        }
+    }
+    let shown = |call: &serde_json::Value| {
+        let full = call["full"].as_str().map_or_else(
+            || format!("{}.{}", call["server"].as_str().unwrap(), call["tool"].as_str().unwrap()),
+            str::to_owned,
+        );
+        let arguments = call["args"].as_array().map_or_else(
+            || "…".to_owned(),
+            |all| all.iter().map(kind).collect::<Vec<_>>().join(", "),
+        );
+        format!("{full}({arguments})@{}", call["at"])
+    };
+    calls.iter().map(shown).collect()
+}
+
+#[test]
+fn calls_are_found_where_it_is_sure_what_is_called() {
+    let cases: [(&str, &[&str]); 22] = [
+        (
+            "tools.a.b({ x: 1, y: 'z', z: -1.5, w: [n], v: null, u: !0 })",
+            &["a.b({x:integer y:string z:number w:array v:null u:?})@8"],
+        ),
+        ("tools['a-b']['c.d']({ 'e f': { g: `h` } })", &["a-b.c.d({e f:{g:string}})@13"]),
+        ("import { a } from 'tools'; await a.b()", &["a.b()@35"]),
+        ("import { a as z } from 'tools'; z.b(x, 2)", &["a.b(?, integer)@34"]),
+        ("import t from 'tools'; t.a.b(...x)", &["a.b(…)@27"]),
+        ("import * as t from 'tools'; t.a.b({ ...x, y: true })", &["a.b({y:boolean …})@32"]),
+        ("import a from 'tools/my-a'; a.b({ [x]: 1 })", &["my-a.b({…})@30"]),
+        ("import { b } from 'tools/a'; b('x')", &["a.b(string)@29"]),
+        ("import { call } from 'tools'; call('a.b', { x: 1 })", &["a.b({x:integer})@35"]),
+        ("tools.call('a.b')", &["a.b()@11"]),
+        ("const { a } = tools; const { b: c } = a; c({ x })", &["a.b({x:?})@41"]),
+        (
+            "const a = tools.a; function f() { return a.b({ x: <any>1 as unknown }) }",
+            &["a.b({x:integer})@43"],
+        ),
+        ("tools.a.b({ x() {}, get y() { return 1 } })", &["a.b({x:? …})@8"]),
+        ("await Promise.all(['x'].map((x) => (tools.a).b({ x })))", &["a.b({x:?})@45"]),
+        // It is not sure what these are.
+        ("let a = tools.a; a.b()", &[]),
+        ("import { a } from 'tools'; function f(a) { a.b() }", &[]),
+        ("const tools = 1; tools.a.b()", &[]),
+        ("tools.a[b]({}); tools.a?.b(); tools.a.b.call(1); tools.a(); x.a.b()", &[]),
+        ("import type { a } from 'x'; a.b()", &[]),
+        ("tools.a.b`x`", &[]),
+        ("new tools.a.b()", &[]),
+        ("tools.a.b(", &[]),
+    ];
+    for (source, expected) in cases {
+        assert_eq!(told(source), expected, "{source}");
+    }
+    let deep = format!("tools.a.b({}1{})", "{x:".repeat(40), "}".repeat(40));
+    assert!(told(&deep)[0].contains('?'));
+    assert_eq!(told(&"tools.a.b();".repeat(2_100)).len(), 2_000);
+}

@@ -55,6 +55,8 @@ class Names {
   }
 }
 
+runtime.Names = Names;
+
 const quoted = (path, name) => `${path}[${JSON.stringify(name)}]`;
 
 function missing(path, full, property, names) {
@@ -64,12 +66,20 @@ function missing(path, full, property, names) {
   }
   let message = `no \`${property}\` in \`${path}\` is granted to this run`;
   const listed = names.listed();
-  const close = host.nearest(property, [...new Set([...listed, ...names.byIdentifier.keys()])]);
+  const meant = new Map();
+  for (const name of host.nearest(property, [...new Set([...listed, ...names.byIdentifier.keys()])])) {
+    const exact = names.byIdentifier.get(name);
+    // Of one tool one name is enough.
+    if (!meant.has(exact)) meant.set(exact, name);
+  }
+  const close = [...meant.values()];
   message += close.length > 0
     ? `; did you mean ${close.map((name) => `\`${name}\``).join(" or ")}?`
     : `; granted: ${listed.join(", ") || "nothing"}`;
   return new runtime.errors.UnknownTool(message, { tool: full });
 }
+
+runtime.missing = missing;
 
 // Properties that the language and its libraries ask of any object; a tool of such a name is reached
 // through `tools.call`.
@@ -207,6 +217,8 @@ function positions(schema) {
   const names = Object.keys(properties);
   return [...names.filter((name) => required.includes(name)), ...names.filter((name) => !required.includes(name))];
 }
+
+runtime.positions = positions;
 
 const abortReason = (signal) => signal.reason ?? new DOMException("This operation was aborted", "AbortError");
 

@@ -41,7 +41,7 @@ def warm_up(*ways: Callable[[Program], str | None]) -> None:
                 program.reset()
                 tools.install()
                 try:
-                    text = run(Program("main.py", snippet, '{"a": 1}', None, 2**20))
+                    text = run(Program("main.py", snippet, '{"a": 1}', None, 2**20, False))
                     if text is not None:
                         json.loads(text)
                 except Err:

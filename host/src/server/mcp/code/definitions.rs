@@ -181,25 +181,22 @@ fn run_tool(language: Language) -> Value {
              and every call.",
         ),
     };
-    tool(
-        runner(language),
-        title,
-        description,
-        json!({
-            "type": "object",
-            "properties": {
-                "code": { "type": "string", "description": "The script" },
-                "session": {
-                    "type": "string",
-                    "description": "A name: variables, imports and functions are kept for the next \
-                                    run with this name",
-                },
-                "input": { "description": "Any JSON; the script has it as `inputs`" },
-            },
-            "required": ["code"],
-        }),
-        false,
-    )
+    let mut properties = json!({
+        "code": { "type": "string", "description": "The script" },
+        "session": {
+            "type": "string",
+            "description": "A name: variables, imports and functions are kept for the next run with \
+                            this name",
+        },
+        "input": { "description": "Any JSON; the script has it as `inputs`" },
+    });
+    if language == Language::JavaScript {
+        properties["check"] = json!({
+            "type": "boolean", "description": "First compare calls with the tools' types",
+        });
+    }
+    let schema = json!({ "type": "object", "properties": properties, "required": ["code"] });
+    tool(runner(language), title, description, schema, false)
 }
 
 /// Refuses arguments that the tool does not have: whoever writes one means something by it.
@@ -244,7 +241,7 @@ mod tests {
         assert!(definitions <= 3072 && all <= 3072 + 500, "{definitions} {all}");
         // A second language is a second tool, and a line of how to write it.
         let (definitions, all) = sizes(&Language::ALL);
-        assert!(definitions <= 3072 + 512 && all <= 3072 + 1400, "{definitions} {all}");
+        assert!(definitions <= 3072 + 600 && all <= 3072 + 1400, "{definitions} {all}");
     }
 
     #[test]

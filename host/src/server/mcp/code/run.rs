@@ -51,6 +51,11 @@ impl Facade {
             Some(Value::String(name)) => script = self.in_session(script, name, request),
             Some(_) => return Err("`session` has to be a name, as text".to_owned()),
         }
+        match arguments.get("check") {
+            None | Some(Value::Null) => {}
+            Some(Value::Bool(check)) => script = script.check(*check),
+            Some(_) => return Err("`check` has to be true or false".to_owned()),
+        }
         if let Some(input) = arguments.get("input").filter(|input| !input.is_null()) {
             script = script.input(input.clone());
         }

@@ -11,6 +11,7 @@ class Program:
     input: object
     allowed_imports: object
     max_value_bytes: object
+    check: object
 
 
 @dataclass
