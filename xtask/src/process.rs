@@ -13,7 +13,7 @@ pub(crate) fn step<T>(title: &str, perform: impl FnOnce() -> Result<T>) -> Resul
     eprintln!("==> {title}");
     let start = Instant::now();
     let done = perform()?;
-    eprintln!("    done in {:.1} s", start.elapsed().as_secs_f64());
+    eprintln!("    done in {:.1} s: {title}", start.elapsed().as_secs_f64());
     Ok(done)
 }
 

@@ -1,12 +1,14 @@
 //! `cargo xtask test`: every test, with the real MCP servers that they talk to.
 
+use std::panic::resume_unwind;
 use std::process::Command;
+use std::thread;
 
 use anyhow::{Context, Result};
 
 use crate::clients;
 use crate::conformance;
-use crate::fixtures;
+use crate::fixtures::{self, Fixtures};
 use crate::guests;
 use crate::process::{self, step};
 use crate::registry;
@@ -15,14 +17,17 @@ use crate::workspace::Workspace;
 
 /// Installs what the tests need, builds, and runs them. `args` go to `cargo test`.
 pub(crate) fn test(workspace: &Workspace, args: &[String]) -> Result<()> {
-    let fixtures = fixtures::install(workspace)?;
-    clients::install(workspace)?;
-    registry::install(workspace)?;
-    let wasm = WasmToolchain::install(workspace)?;
+    // The one waits for the network, the other for the processor.
+    let (installed, built) = thread::scope(|scope| {
+        let installing = scope.spawn(|| install(workspace));
+        let built = step("building toolcell and its tests (the first time takes minutes)", || {
+            process::run(&mut workspace.build_tests())
+        });
+        (installing.join(), built)
+    });
+    let (fixtures, wasm) = installed.unwrap_or_else(|panic| resume_unwind(panic))?;
+    built?;
     let guests = guests::build(workspace, &wasm)?;
-    step("building toolcell and its tests (the first time takes some minutes)", || {
-        process::run(&mut workspace.build_tests())
-    })?;
     let mut toolcell = workspace.toolcell("debug");
     step("building the Python runtime (once)", || {
         process::run(toolcell.args(["runtimes", "build"]))
@@ -54,6 +59,14 @@ pub(crate) fn test(workspace: &Workspace, args: &[String]) -> Result<()> {
     })?;
     // Whoever asks for certain tests does not mean this one.
     if args.is_empty() { conformance::requirements(workspace) } else { Ok(()) }
+}
+
+/// What the tests talk to, and the compiler for guests.
+fn install(workspace: &Workspace) -> Result<(Fixtures, WasmToolchain)> {
+    let fixtures = fixtures::install(workspace)?;
+    clients::install(workspace)?;
+    registry::install(workspace)?;
+    Ok((fixtures, WasmToolchain::install(workspace)?))
 }
 
 /// The unit tests of the Python code that runs in guests. They need the version that the runtime
