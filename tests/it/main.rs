@@ -30,6 +30,7 @@ mod oauth;
 mod parity;
 mod plugin_bad_input;
 mod plugin_cli;
+mod plugin_distribution;
 mod plugin_registry;
 mod plugin_signatures;
 mod plugins_facade;

@@ -13,44 +13,48 @@ use toolcell_tests::{Cli, Finished};
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A folder with a configuration, in which one command follows another.
-struct Home {
+pub(crate) struct Home {
     folder: TempDir,
 }
 
 impl Home {
-    fn new(config: &str) -> Self {
+    pub(crate) fn new(config: &str) -> Self {
         let folder = TempDir::with_prefix("toolcell-plugins-").expect("a temporary folder");
         fs::write(folder.path().join("toolcell.toml"), config).expect("writes");
         Self { folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("has one")).expect("makes");
         fs::write(path, text).expect("writes");
     }
 
-    fn run(&self, args: &[&str]) -> Finished {
+    pub(crate) fn cli(&self, args: &[&str]) -> Cli {
         let (command, rest) = args.split_first().expect("a command");
         let config = self.path("toolcell.toml");
         let cli = Cli::new(command).arg("--config").arg(config).args(rest.iter().copied());
-        cli.limit(PATIENCE).run()
+        cli.limit(PATIENCE)
     }
 
-    fn plugin(&self, args: &[&str]) -> Finished {
+    pub(crate) fn run(&self, args: &[&str]) -> Finished {
+        self.cli(args).run()
+    }
+
+    pub(crate) fn plugin(&self, args: &[&str]) -> Finished {
         self.run(&[&["plugin"], args].concat())
     }
 
     /// A guest with a manifest beside it.
-    fn with_manifest(&self, name: &str, guest_name: &str, manifest: &str) -> String {
+    pub(crate) fn with_manifest(&self, name: &str, guest_name: &str, manifest: &str) -> String {
         let file = self.path(&format!("{name}.wasm"));
         fs::copy(guest(guest_name), &file).expect("copies");
         self.write(&format!("{name}.toml"), manifest);
@@ -58,7 +62,7 @@ impl Home {
     }
 }
 
-fn text(path: &Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     path.to_str().expect("UTF-8").to_owned()
 }
 

@@ -162,7 +162,7 @@ fn manifest_of(size: u64, digest: &str) -> String {
 }
 
 /// A registry that has `x/p:1`, and says this for its layer.
-fn with_layer(size: u64, layer: Lie) -> LyingRegistry {
+pub(crate) fn with_layer(size: u64, layer: Lie) -> LyingRegistry {
     let digest = digest_of(COMPONENT);
     LyingRegistry::new([
         ("x/p/manifests/1".to_owned(), Lie::honest(manifest_of(size, &digest))),
@@ -187,7 +187,7 @@ fn caught(registry: &LyingRegistry, expected: &str) {
     assert!(error.contains(expected), "{expected}: {error}");
 }
 
-const SIZE: u64 = COMPONENT.len() as u64;
+pub(crate) const SIZE: u64 = COMPONENT.len() as u64;
 
 #[test]
 fn an_honest_answer_is_taken() {

@@ -61,7 +61,8 @@ impl FoundPlugins {
     /// All names that a pattern may mean: of what is installed, and of what has a section.
     pub(super) fn names<'a>(&'a self, written: &'a WrittenConfig) -> Vec<&'a str> {
         let installed = self.installed.iter().map(UpstreamName::as_str);
-        installed.chain(written.plugins.keys().map(String::as_str)).collect()
+        let is_new = |name: &&str| !self.installed.iter().any(|known| known.as_str() == *name);
+        installed.chain(written.plugins.keys().map(String::as_str).filter(is_new)).collect()
     }
 }
 

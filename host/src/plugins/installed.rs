@@ -1,4 +1,5 @@
-//! The folder in which installed plugins lie: `NAME.wasm`, and its manifest `NAME.toml`.
+//! The folder in which installed plugins lie: `NAME.wasm`, its manifest `NAME.toml`, and its signature
+//! `NAME.wasm.sig` if it came with one.
 //!
 //! Nothing is ever half there: files are written beside their places and then put there by renaming,
 //! the component last, since a plugin exists when its component does. A `.wasm` that somebody merely
@@ -173,6 +174,11 @@ impl PluginFolder {
         self.path.join(format!("{name}.toml"))
     }
 
+    /// Where the signature of a plugin lies, if it has one.
+    pub fn signature(&self, name: &UpstreamName) -> PathBuf {
+        self.path.join(format!("{name}.wasm.sig"))
+    }
+
     /// The names of what lies there, sorted. Nothing is read but the folder; one that does not exist
     /// or cannot be read has nothing.
     pub fn names(&self) -> Vec<UpstreamName> {
@@ -238,7 +244,7 @@ impl PluginFolder {
     }
 
     /// Installs a plugin, or replaces it, and puts the lock in force that accepts it. Afterwards all
-    /// three files are there, or all are as they were; if this process is killed in between, the lock
+    /// files are there (but the signature of one that has none), or all are as they were; if this process is killed in between, the lock
     /// accepts something else than what lies there, and that is not loaded.
     ///
     /// # Errors
@@ -248,15 +254,21 @@ impl PluginFolder {
         name: &UpstreamName,
         component: &[u8],
         manifest: &Manifest,
+        signature: Option<&str>,
         lock: (&Path, &Lock),
     ) -> Result<(), FolderError> {
         let failed = |path: &Path| FolderError::io(path, "written");
         fs::create_dir_all(&self.path).map_err(failed(&self.path))?;
         let (lock_file, lock) = lock;
         let (component_file, manifest_file) = (self.component(name), self.manifest(name));
+        let signature_file = self.signature(name);
         let changes = [
             Change::prepare(lock_file, lock.to_toml().as_bytes())?,
             Change::prepare(&manifest_file, manifest.to_toml().as_bytes())?,
+            match signature {
+                Some(signature) => Change::prepare(&signature_file, signature.as_bytes())?,
+                None => Change::removal(&signature_file)?,
+            },
             Change::prepare(&component_file, component)?,
         ];
         let mut undo = Vec::new();
@@ -279,7 +291,7 @@ impl PluginFolder {
     /// Something cannot be removed or written; what was not done can be done by another try.
     pub fn remove(&self, name: &UpstreamName, lock: (&Path, &Lock)) -> Result<bool, FolderError> {
         let mut found = false;
-        for path in [self.component(name), self.manifest(name)] {
+        for path in [self.component(name), self.manifest(name), self.signature(name)] {
             match fs::remove_file(&path) {
                 Ok(()) => found = true,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -302,9 +314,9 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
     Change::prepare(path, bytes)?.make().map(drop)
 }
 
-/// A file that is written and not yet in its place.
+/// A file that is written and not yet in its place; or one that is to go.
 struct Change {
-    file: NamedTempFile,
+    file: Option<NamedTempFile>,
     path: PathBuf,
     before: Option<Vec<u8>>,
 }
@@ -312,13 +324,7 @@ struct Change {
 impl Change {
     fn prepare(path: &Path, bytes: &[u8]) -> Result<Self, FolderError> {
         let failed = || FolderError::io(path, "written");
-        let before = match read_bounded(path, MAX_COMPONENT_BYTES) {
-            Ok(before) => Some(before),
-            Err(FolderError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
-            // A plugin that is too large to read is too large to keep.
-            Err(FolderError::TooLarge { .. }) => None,
-            Err(error) => return Err(error),
-        };
+        let removal = Self::removal(path)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         let mut file =
@@ -326,14 +332,33 @@ impl Change {
         file.write_all(bytes).map_err(failed())?;
         readable(file.as_file()).map_err(failed())?;
         file.as_file().sync_all().map_err(failed())?;
-        Ok(Self { file, path: path.to_owned(), before })
+        Ok(Self { file: Some(file), ..removal })
+    }
+
+    /// The file is to go, if there is one.
+    fn removal(path: &Path) -> Result<Self, FolderError> {
+        let before = match read_bounded(path, MAX_COMPONENT_BYTES) {
+            Ok(before) => Some(before),
+            Err(FolderError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            // A plugin that is too large to read is too large to keep.
+            Err(FolderError::TooLarge { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { file: None, path: path.to_owned(), before })
     }
 
     fn make(self) -> Result<Undo, FolderError> {
         let Self { file, path, before } = self;
-        match file.persist(&path) {
-            Ok(_) => Ok(Undo { path, before }),
-            Err(error) => Err(FolderError::io(&path, "written")(error.error)),
+        let made = match file {
+            Some(file) => file.persist(&path).map(drop).map_err(|error| error.error),
+            None => match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                gone => gone,
+            },
+        };
+        match made {
+            Ok(()) => Ok(Undo { path, before }),
+            Err(error) => Err(FolderError::io(&path, "written")(error)),
         }
     }
 }
@@ -386,7 +411,13 @@ mod tests {
         let lock_file = home.path().join("toolcell.lock");
         assert!(folder.list().expect("none yet").plugins.is_empty());
         folder
-            .install(&name("a"), b"wasm", &manifest(), (&lock_file, &Lock::default()))
+            .install(
+                &name("a"),
+                b"wasm",
+                &manifest(),
+                Some("signature"),
+                (&lock_file, &Lock::default()),
+            )
             .expect("installs");
         fs::write(folder.path().join("dropped.wasm"), b"x").expect("writes");
         fs::write(folder.path().join("no name.wasm"), b"x").expect("writes");
@@ -398,8 +429,10 @@ mod tests {
         assert_eq!(listing.faulty.len(), 1);
         assert_eq!(listing.misnamed.len(), 1);
         assert_eq!(listing.plugins[0].read().expect("reads"), b"wasm");
+        assert!(folder.signature(&name("a")).exists());
         assert!(folder.remove(&name("a"), (&lock_file, &Lock::default())).expect("removes"));
         assert!(!folder.remove(&name("a"), (&lock_file, &Lock::default())).expect("is gone"));
+        assert!(!folder.signature(&name("a")).exists());
     }
 
     #[test]
@@ -411,12 +444,16 @@ mod tests {
         // A folder where the component should go.
         fs::create_dir_all(folder.component(&name("a")).join("x")).expect("makes");
         let lock = Lock::default();
-        folder.install(&name("a"), b"wasm", &manifest(), (&lock_file, &lock)).expect_err("fails");
+        fs::write(folder.signature(&name("a")), "an older one").expect("writes");
+        let installed = folder.install(&name("a"), b"wasm", &manifest(), None, (&lock_file, &lock));
+        installed.expect_err("fails");
+        let signature = fs::read_to_string(folder.signature(&name("a")));
+        assert_eq!(signature.expect("is put back"), "an older one");
         assert_eq!(fs::read_to_string(&lock_file).expect("reads"), "before");
         assert!(!folder.manifest(&name("a")).exists());
         assert_eq!(
             fs::read_dir(folder.path()).expect("reads").count(),
-            1,
+            2,
             "no file of ours is left"
         );
     }

@@ -8,7 +8,8 @@
 //! - [`installed`]: the folder in which installed plugins lie.
 //! - [`templates`]: the project that an author begins with; [`build`]: how it becomes a component.
 //! - [`cases`]: the tests of a plugin, as its author writes them.
-//! - [`registry`]: pulled from and pushed to where others get them; [`signature`]: who signed them.
+//! - [`registry`]: pulled from and pushed to where others get them; [`signature`]: who signed them;
+//!   [`signed`]: whether that is who the operator wants.
 //! - [`PluginSet`] (`set`): those of a host, loaded, and replaced when their files change; `calling`: one
 //!   call; `kept`: the instances of those that are `stateful`; `state`: what they keep for a session.
 //! - [`lock`]: what was accepted, by digest; [`growth`]: what a new version has or asks for beyond that.
@@ -25,6 +26,7 @@ pub mod registry;
 mod set;
 pub mod settings;
 pub mod signature;
+pub mod signed;
 mod state;
 pub mod templates;
 

@@ -24,6 +24,7 @@ use super::kept::Kept;
 use super::lock::{Lock, LockedPlugin, Standing};
 use super::manifest::Manifest;
 use super::settings::{PluginSettings, PluginsSettings};
+use super::signed;
 use super::state::{StateLimits, States};
 use crate::broker::{PluginCall, PluginEnd, PluginGrants, PluginState, PluginTools, Session};
 use crate::grants::Policy;
@@ -152,10 +153,18 @@ enum Source {
         /// What was accepted; or why nothing can be.
         lock: Result<Option<Box<LockedPlugin>>, Arc<str>>,
         only_locked: bool,
+        signed_by: Option<SignedBy>,
     },
     /// One that cannot be used, as far as is known without loading it.
     Faulty(Arc<str>),
     Embedded(Arc<[u8]>),
+}
+
+/// The key with which a plugin has to be signed, and the signature that is kept beside it.
+#[derive(Clone, Debug, PartialEq)]
+struct SignedBy {
+    key: (PathBuf, Option<Stamp>),
+    signature: (PathBuf, Option<Stamp>),
 }
 
 /// What tells whether a file is still the same, without reading it.
@@ -247,7 +256,8 @@ impl PluginSet {
             ));
         }
         let installed = listing.plugins.into_iter().map(|plugin| {
-            let source = Source::of_file(&folder, &plugin, &lock, settings.locked);
+            let signed_by = settings.of(&plugin.name).signed_by;
+            let source = Source::of_file(&folder, &plugin, &lock, settings.locked, signed_by);
             (plugin.name, source)
         });
         let faulty = listing.faulty.into_iter();
@@ -345,8 +355,15 @@ impl Slot {
         };
         let mut slot = Self { settings, ..before.clone() };
         slot.step_forward();
+        let is_same_key = match &source {
+            Source::Faulty(_) => before.settings.signed_by == slot.settings.signed_by,
+            source => slot.code.source.key() == source.key(),
+        };
         if slot.code.source == source {
             slot.next = None;
+        } else if !is_same_key {
+            // What was signed with one key says nothing of another.
+            (slot.code, slot.next) = (fresh(source), None);
         } else if slot.next.as_ref().is_none_or(|next| next.source != source) {
             match slot.code.loaded() {
                 Some(_) => slot.next = Some(fresh(source)),
@@ -402,6 +419,7 @@ impl Source {
         plugin: &InstalledPlugin,
         lock: &Result<Lock, String>,
         only_locked: bool,
+        signed_by: Option<PathBuf>,
     ) -> Self {
         let manifest = folder.manifest(&plugin.name);
         let stamps = [Stamp::of(&plugin.component), Stamp::of(&manifest)];
@@ -409,7 +427,20 @@ impl Source {
             Ok(lock) => Ok(lock.get(&plugin.name).cloned().map(Box::new)),
             Err(problem) => Err(problem.as_str().into()),
         };
-        Self::File { path: plugin.component.clone(), manifest, stamps, lock, only_locked }
+        let signed_by = signed_by.map(|key| {
+            let stamped = |path: PathBuf| (path.clone(), Stamp::of(&path));
+            SignedBy { key: stamped(key), signature: stamped(folder.signature(&plugin.name)) }
+        });
+        let path = plugin.component.clone();
+        Self::File { path, manifest, stamps, lock, only_locked, signed_by }
+    }
+
+    /// The key with which it has to be signed, as it is now.
+    fn key(&self) -> Option<&(PathBuf, Option<Stamp>)> {
+        match self {
+            Self::File { signed_by, .. } => signed_by.as_ref().map(|signed_by| &signed_by.key),
+            Self::Faulty(_) | Self::Embedded(_) => None,
+        }
     }
 }
 
@@ -442,14 +473,22 @@ impl Code {
                 }
                 (component, None, None)
             }
-            Source::File { path, manifest, lock, only_locked, .. } => {
+            Source::File { path, manifest, lock, only_locked, signed_by, .. } => {
                 let lock = lock?;
-                let read = move || -> Result<_, FolderError> {
-                    Ok((read_component(&path)?, read_manifest(&manifest)?))
+                let named = name.clone();
+                let read = move || -> Result<_, Arc<str>> {
+                    let told = |error: FolderError| Arc::from(chain(&error));
+                    let component = read_component(&path).map_err(told)?;
+                    let manifest = read_manifest(&manifest).map_err(told)?;
+                    if let Some(SignedBy { key, signature }) = signed_by {
+                        let checked = signed::check(&named, &key.0, &signature.0, &component);
+                        checked.map_err(|error| Arc::from(error.to_string()))?;
+                    }
+                    Ok((component, manifest))
                 };
                 let read = tokio::task::spawn_blocking(read).await;
                 let read = read.map_err(|_| Arc::from("reading it broke off"))?;
-                let (component, manifest) = read.map_err(|error| Arc::from(chain(&error)))?;
+                let (component, manifest) = read?;
                 (component.into(), manifest, Some((lock, only_locked)))
             }
         };

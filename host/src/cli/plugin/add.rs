@@ -64,8 +64,13 @@ pub(super) async fn add(cli: &Cli, args: &AddArgs) -> Result<Exit, Failure> {
         // Without a file of ours there is no folder of plugins either.
         write_whole(&place.config_file, NEW_CONFIG.as_bytes())?;
     }
-    let installed =
-        place.folder.install(&name, &candidate.component, &manifest, (&place.lock_file, &lock));
+    let installed = place.folder.install(
+        &name,
+        &candidate.component,
+        &manifest,
+        candidate.signature.as_deref(),
+        (&place.lock_file, &lock),
+    );
     if let Err(error) = installed {
         if let Some(before) = &before {
             put_back(&place, before.as_deref());

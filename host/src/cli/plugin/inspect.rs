@@ -30,6 +30,7 @@ pub(super) async fn inspect(cli: &Cli, args: &InspectArgs) -> Result<Exit, Failu
                 manifest: plugin.manifest,
                 source: format!("file:{}", plugin.component.display()),
                 stem: name.to_string(),
+                signature: None,
                 signed_by: None,
             }
         }

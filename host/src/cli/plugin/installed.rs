@@ -8,6 +8,7 @@ use serde_json::json;
 use toolcell::grants::nearest;
 use toolcell::ids::UpstreamName;
 use toolcell::plugins::lock::{Standing as Accepted, sha256};
+use toolcell::plugins::signed;
 
 use super::args::{ListArgs, RemoveArgs};
 use super::grant::{Standing, answered};
@@ -129,6 +130,10 @@ fn line(place: &Place, name: &UpstreamName) -> Line {
         line.missing = missing.map(|wish| format!("{} {}", wish.kind, wish.pattern)).collect();
         line.granted = line.asked - line.missing.len();
     }
+    let signed = settings
+        .signed_by
+        .as_deref()
+        .map(|key| signed::check(name, key, &place.folder.signature(name), &bytes));
     let digest = sha256(&bytes);
     let only_locked = place.config.plugins.locked;
     match place.lock.check(name, &digest, manifest.as_ref(), only_locked) {
@@ -138,6 +143,10 @@ fn line(place: &Place, name: &UpstreamName) -> Line {
             line.state = State::Refused;
             line.problem = Some(error.to_string());
         }
+    }
+    if let Some(Err(error)) = signed {
+        line.state = State::Refused;
+        line.problem = Some(error.to_string());
     }
     line.sha256 = Some(digest);
     if !settings.enabled {

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use toolcell::plugins::registry::{About, Package, PluginReference};
 use toolcell::plugins::signature::SigningKey;
+use toolcell::plugins::signed::read_text;
 
 use super::args::{KeygenArgs, PushArgs};
-use super::source::{Candidate, read_text, registry};
+use super::source::{Candidate, registry};
 use super::{check_tools, facts, load, sandbox};
 use crate::cli::args::Cli;
 use crate::cli::exit::Exit;

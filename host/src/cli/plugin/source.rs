@@ -8,15 +8,13 @@ use toolcell::plugins::build::Project;
 use toolcell::plugins::installed::{read_component, read_manifest};
 use toolcell::plugins::manifest::{Manifest, PROJECT_FILE};
 use toolcell::plugins::registry::{Credentials, PluginReference, PullOptions, Registry};
-use toolcell::plugins::signature::{PublicKey, verify_blob};
+use toolcell::plugins::signature::{PublicKey, verify_kept};
+use toolcell::plugins::signed::{self, read_text};
 
 use super::Place;
 use super::args::RegistryArgs;
 use crate::cli::failure::Failure;
 use crate::cli::setup;
-
-/// The largest file with a key or a signature.
-const MAX_SIGNATURE_BYTES: u64 = 1 << 20;
 
 /// A plugin that is not installed yet.
 pub(super) struct Candidate {
@@ -27,6 +25,8 @@ pub(super) struct Candidate {
     pub(super) source: String,
     /// What it is called if it has no manifest.
     pub(super) stem: String,
+    /// Its signature, to be kept beside it.
+    pub(super) signature: Option<String>,
     /// The digest of the key with which it was verified.
     pub(super) signed_by: Option<String>,
 }
@@ -53,11 +53,16 @@ impl Candidate {
             let source = source.unwrap_or_else(|| "dropped into the folder".to_owned());
             let component = plugin.read()?;
             let stem = installed.to_string();
-            let (manifest, path) = (plugin.manifest, plugin.component);
-            let candidate = Self { component, manifest, source, stem, signed_by: None };
-            return candidate.verified(&path, name, place);
+            let beside = place.folder.signature(&installed);
+            let signature = read_text(&beside).ok();
+            let manifest = plugin.manifest;
+            let candidate = Self { component, manifest, source, stem, signature, signed_by: None };
+            return candidate.verified(&beside, name, place);
         }
-        Self::local(path)?.verified(path, name, place)
+        let candidate = Self::local(path)?;
+        let beside = candidate.signature_beside(path);
+        let signature = read_text(&beside).ok();
+        Self { signature, ..candidate }.verified(&beside, name, place)
     }
 
     /// A component, or what was built of a project.
@@ -88,7 +93,8 @@ impl Candidate {
     fn of_file(path: &Path, manifest: Option<Manifest>) -> Result<Self, Failure> {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
         let source = format!("file:{}", path.display());
-        Ok(Self { component: read_component(path)?, manifest, source, stem, signed_by: None })
+        let component = read_component(path)?;
+        Ok(Self { component, manifest, source, stem, signature: None, signed_by: None })
     }
 
     /// The name that it is to have.
@@ -107,20 +113,27 @@ impl Candidate {
     }
 
     /// Where the operator wants a signature, a file needs one beside it.
-    fn verified(mut self, path: &Path, name: Option<&str>, place: &Place) -> Result<Self, Failure> {
+    fn verified(
+        mut self,
+        beside: &Path,
+        name: Option<&str>,
+        place: &Place,
+    ) -> Result<Self, Failure> {
         let name = self.name(name)?;
         let Some(key_file) = place.config.plugins.of(&name).signed_by else { return Ok(self) };
-        let key = public_key(&key_file)?;
-        let beside = self.signature_beside(path);
-        let signature = read_text(&beside).map_err(|error| {
-            Failure::usage(format!(
-                "plugins.{name}.signed_by wants a signature by {}, and there is none: {} cannot be \
-                 read ({error}); make it with `cosign sign-blob --key`",
+        let key = signed::key_of(&name, &key_file)?;
+        let Some(signature) = &self.signature else {
+            return Err(Failure::usage(format!(
+                "plugins.{name}.signed_by wants a signature by {}, and there is none in {}: its author \
+                 makes it with `cosign sign-blob --key`",
                 key_file.display(),
                 beside.display()
-            ))
+            )));
+        };
+        verify_kept(&key, &self.component, signature).map_err(|error| {
+            let beside = beside.display();
+            Failure::usage(format!("{beside}, by plugins.{name}.signed_by: {error}"))
         })?;
-        verify_blob(&key, &self.component, &signature)?;
         self.signed_by = Some(key.sha256().to_owned());
         Ok(self)
     }
@@ -144,19 +157,25 @@ async fn pulled(
     let stem = reference.repository().rsplit('/').next().unwrap_or_default().to_owned();
     // The key is that of the name under which it will be installed; without a name given that is
     // known only of one that is installed already, or by the last part of where it lies.
-    let by_source = place.lock.plugins.iter().find(|(_, locked)| {
-        let known = locked.source.split('@').next().unwrap_or_default();
-        known == source.split('@').next().unwrap_or_default()
+    let known = place.lock.plugins.iter().filter_map(|(known, locked)| {
+        let lies: PluginReference = locked.source.parse().ok()?;
+        let is_it = lies.is_beside(&reference) && name.is_none_or(|name| name == known);
+        is_it.then_some((known.as_str(), lies))
     });
-    let guessed = name.or(by_source.map(|(name, _)| name.as_str())).unwrap_or(&stem);
+    let known: Vec<(&str, PluginReference)> = known.collect();
+    let guessed = name.or(known.first().map(|(name, _)| *name)).unwrap_or(&stem);
     let settings = UpstreamName::try_new(guessed).ok().map(|name| place.config.plugins.of(&name));
-    let key_file = settings.and_then(|settings| settings.signed_by);
-    let key = key_file.as_deref().map(public_key).transpose()?;
+    let key_file = settings.as_ref().and_then(|settings| settings.signed_by.clone());
+    let key = settings
+        .iter()
+        .find_map(|settings| Some(signed::key_of(&settings.name, settings.signed_by.as_deref()?)));
+    let key = key.transpose()?;
     let registry = registry(&reference, registry_args).await?;
     setup::progress(&format!("pulling {reference}"));
     // A name that means something else than when it was accepted is told before anything is taken.
-    let locked = by_source.and_then(|(_, locked)| Some(locked.source.split_once('@')?.1));
-    let locked = locked.filter(|_| !accept && !source.contains('@'));
+    let locked = known.iter().find(|(_, lies)| lies.tag() == reference.tag());
+    let locked = locked.and_then(|(_, lies)| lies.digest());
+    let locked = locked.filter(|_| !accept && reference.digest().is_none());
     let options = PullOptions { signed_by: key.as_ref(), locked, ..PullOptions::default() };
     let pulled = registry.pull(&reference, &options).await?;
     let manifest = pulled.manifest.as_deref().map(|text| Manifest::parse(text.as_bytes()));
@@ -166,7 +185,8 @@ async fn pulled(
         manifest,
         source: reference.pinned(&pulled.digest).to_string(),
         stem,
-        signed_by: key.as_ref().map(|key| key.sha256().to_owned()),
+        signature: pulled.signature,
+        signed_by: key.as_ref().map(|key: &PublicKey| key.sha256().to_owned()),
     };
     let wanted = place.config.plugins.of(&candidate.name(name)?).signed_by;
     if wanted != key_file {
@@ -186,22 +206,6 @@ pub(super) async fn registry(
 ) -> Result<Registry, Failure> {
     let credentials = Credentials::find(reference.registry(), &env::of_process).await?;
     Ok(Registry { plain_http: args.plain_http, credentials, ..Registry::default() })
-}
-
-fn public_key(file: &Path) -> Result<PublicKey, Failure> {
-    let text = read_text(file).map_err(|error| {
-        Failure::usage(format!("the key {} cannot be read: {error}", file.display()))
-    })?;
-    let key = PublicKey::from_pem(&text);
-    key.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
-}
-
-/// A small file of text.
-pub(super) fn read_text(file: &Path) -> std::io::Result<String> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    std::fs::File::open(file)?.take(MAX_SIGNATURE_BYTES).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 /// Whether a folder is an author's project.

@@ -29,6 +29,7 @@ const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, \
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) manifest: OciImageManifest,
+    pub(super) bytes: Vec<u8>,
     pub(super) digest: String,
 }
 
@@ -90,7 +91,7 @@ pub(super) async fn fetch(
     let manifest = serde_json::from_slice(&bytes).map_err(|error| {
         wire.protocol(format!("its OCI manifest is broken at line {}", error.line()))
     })?;
-    Ok(Some(Fetched { manifest, digest }))
+    Ok(Some(Fetched { manifest, bytes, digest }))
 }
 
 /// The one layer that is WebAssembly, of bounded size.

@@ -120,6 +120,9 @@ pub struct Pulled {
     pub manifest: Option<String>,
     /// The OCI manifest's digest, `sha256:` and 64 hexadecimal digits: for the lock.
     pub digest: String,
+    /// The signature by the key that was asked for, to be kept beside it: what
+    /// [`verify_kept`](super::signature::verify_kept) takes.
+    pub signature: Option<String>,
     /// The version, description and source that its OCI manifest tells.
     pub about: About,
 }

@@ -5,6 +5,7 @@ use super::{
     About, MAX_WASM_BYTES, PluginReference, Progress, PullOptions, Pulled, Registry, RegistryError,
     artifact, referrers,
 };
+use crate::plugins::signature::keep;
 
 impl Registry {
     /// Fetches a plugin whole: what comes back was compared with every digest and size on the way,
@@ -53,8 +54,10 @@ impl Registry {
         }
         let (layer, size) = artifact::wasm_layer(&fetched.manifest, reference, max_bytes)?;
         let manifest = artifact::plugin_manifest(&fetched.manifest, reference)?;
+        let mut signature = None;
         if let Some(key) = options.signed_by {
-            referrers::verify(&wire, reference, &fetched.digest, key).await?;
+            let proof = referrers::verify(&wire, reference, &fetched.digest, key).await?;
+            signature = Some(keep(&fetched.bytes, &proof));
         }
         let answer = wire.get(&format!("blobs/{}", layer.digest), "*/*").await?;
         let answer = answer.ok_or_else(|| {
@@ -73,7 +76,7 @@ impl Registry {
         });
         let wasm = wasm.await?;
         let about = About::of(&fetched.manifest);
-        Ok(Pulled { wasm, manifest, digest: fetched.digest, about })
+        Ok(Pulled { wasm, manifest, digest: fetched.digest, signature, about })
     }
 
     /// A conversation, unless that would be in the clear without anybody's leave.

@@ -75,9 +75,24 @@ impl PluginReference {
         self.reference.digest()
     }
 
-    /// The same plugin, whatever it was named by, as it is under this digest.
+    /// The same plugin as it is under this digest. What it was named by stays beside it.
     pub fn pinned(&self, digest: &str) -> Self {
-        Self { reference: self.reference.clone_with_digest(digest.to_owned()) }
+        let (of, digest) = (&self.reference, digest.to_owned());
+        let reference = match self.tag() {
+            None => of.clone_with_digest(digest),
+            Some(tag) => Reference::with_tag_and_digest(
+                of.registry().to_owned(),
+                of.repository().to_owned(),
+                tag.to_owned(),
+                digest,
+            ),
+        };
+        Self { reference }
+    }
+
+    /// Whether both lie in the same place, under whatever tag or digest.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        (self.registry(), self.repository()) == (other.registry(), other.repository())
     }
 
     /// What stands behind `/manifests/`.
@@ -166,5 +181,11 @@ mod tests {
         let pinned = reference.pinned(DIGEST);
         assert_eq!(pinned.digest(), Some(DIGEST));
         assert_eq!(pinned.target(), DIGEST);
+        assert_eq!(pinned.to_string(), format!("oci://ghcr.io/ada/research:1@{DIGEST}"));
+        assert_eq!(pinned.pinned(DIGEST).to_string(), pinned.to_string());
+        let digest: PluginReference =
+            format!("oci://ghcr.io/ada/research@{DIGEST}").parse().expect("a name");
+        assert_eq!(digest.pinned(DIGEST).to_string(), digest.to_string());
+        assert!(digest.is_beside(&reference));
     }
 }

@@ -11,8 +11,8 @@ use super::reference::is_digest;
 use super::wire::{Wanted, Wire};
 use super::{PluginReference, RegistryError};
 use crate::plugins::signature::{
-    BUNDLE_MEDIA_TYPE, CLAIM_MEDIA_TYPE, DigestClaim, MAX_SIGNATURE_BYTES, PublicKey,
-    SIGNATURE_ANNOTATION, SignatureError, digest_claimed,
+    BUNDLE_MEDIA_TYPE, CLAIM_MEDIA_TYPE, DigestProof, MAX_SIGNATURE_BYTES, PublicKey,
+    SIGNATURE_ANNOTATION, SignatureError,
 };
 
 /// More signatures than this are not looked at: whoever fills a registry with them gains nothing.
@@ -31,16 +31,19 @@ pub(super) fn referrers_tag(digest: &str) -> String {
     digest.replace(':', "-")
 }
 
-/// Succeeds when one of the signatures of `digest` is by `key`.
+/// Succeeds when one of the signatures of `digest` is by `key`, and gives that one.
 pub(super) async fn verify(
     wire: &Wire<'_>,
     reference: &PluginReference,
     digest: &str,
     key: &PublicKey,
-) -> Result<(), RegistryError> {
+) -> Result<DigestProof, RegistryError> {
     let mut search = Search { wire, reference, digest, key, seen: 0, instead: None };
-    if search.claims().await? || search.bundles().await? {
-        return Ok(());
+    if let Some(proof) = search.claims().await? {
+        return Ok(proof);
+    }
+    if let Some(proof) = search.bundles().await? {
+        return Ok(proof);
     }
     let key = key.fingerprint().to_owned();
     let source = match (search.seen, search.instead) {
@@ -67,10 +70,10 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// The older form.
-    async fn claims(&mut self) -> Result<bool, RegistryError> {
+    async fn claims(&mut self) -> Result<Option<DigestProof>, RegistryError> {
         let tag = signature_tag(self.digest);
         let Some(fetched) = artifact::fetch(self.wire, self.reference, &tag).await? else {
-            return Ok(false);
+            return Ok(None);
         };
         let is_claim = |layer: &&OciDescriptor| layer.media_type == CLAIM_MEDIA_TYPE;
         let layers = fetched.manifest.layers.iter().filter(is_claim);
@@ -79,22 +82,27 @@ impl Search<'_> {
             let annotations = layer.annotations.as_ref();
             let signature = annotations.and_then(|all| all.get(SIGNATURE_ANNOTATION));
             let Some(claim) = self.blob(layer).await? else { continue };
-            let text = signature.map(String::as_str).unwrap_or_default();
-            if crate::plugins::signature::verify_blob(self.key, &claim, text).is_err() {
-                continue;
-            }
-            // Only what is signed is believed, and only now.
-            match digest_claimed(&claim) {
-                Ok(digest) if digest == self.digest => return Ok(true),
-                Ok(digest) => self.instead = Some(digest),
-                Err(_) => {}
+            let signature = signature.cloned().unwrap_or_default();
+            let proof = DigestProof::Claim { claim, signature };
+            if self.is_ours(&proof) {
+                return Ok(Some(proof));
             }
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    /// Whether it says that our key signed the digest.
+    fn is_ours(&mut self, proof: &DigestProof) -> bool {
+        let digests = proof.digests(self.key).unwrap_or_default();
+        if digests.iter().any(|digest| digest == self.digest) {
+            return true;
+        }
+        self.instead = digests.into_iter().next().or(self.instead.take());
+        false
     }
 
     /// The newer form.
-    async fn bundles(&mut self) -> Result<bool, RegistryError> {
+    async fn bundles(&mut self) -> Result<Option<DigestProof>, RegistryError> {
         let mut looked_at = BTreeSet::new();
         for digest in self.referrers().await? {
             if looked_at.len() >= MAX_SIGNATURES || !looked_at.insert(digest.clone()) {
@@ -107,17 +115,12 @@ impl Search<'_> {
             let Some(layer) = fetched.manifest.layers.iter().find(is_bundle) else { continue };
             self.seen += 1;
             let Some(text) = self.blob(layer).await? else { continue };
-            let Ok(claim) = DigestClaim::read(&text) else { continue };
-            if !claim.is_by(self.key) {
-                continue;
+            let proof = DigestProof::Bundle(text);
+            if self.is_ours(&proof) {
+                return Ok(Some(proof));
             }
-            let digests = claim.digests().unwrap_or_default();
-            if digests.iter().any(|digest| digest == self.digest) {
-                return Ok(true);
-            }
-            self.instead = digests.into_iter().next().or(self.instead.take());
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// The digests of the bundles that refer to the artifact.

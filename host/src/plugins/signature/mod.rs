@@ -13,15 +13,18 @@
 
 mod bundle;
 mod claim;
+mod kept;
 mod key;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-pub(crate) use bundle::{
-    BUNDLE_MEDIA_TYPE, DigestClaim, WRITTEN_MEDIA_TYPE, annotations, write_bundle,
-};
-pub(crate) use claim::{CLAIM_MEDIA_TYPE, SIGNATURE_ANNOTATION, digest_claimed, write_claim};
+use bundle::DigestClaim;
+pub(crate) use bundle::{BUNDLE_MEDIA_TYPE, WRITTEN_MEDIA_TYPE, annotations, write_bundle};
+use claim::digest_claimed;
+pub(crate) use claim::{CLAIM_MEDIA_TYPE, SIGNATURE_ANNOTATION, write_claim};
+pub(crate) use kept::keep;
+pub use kept::{MAX_KEPT_BYTES, verify_kept};
 pub use key::{KeyError, PublicKey, SigningKey};
 
 /// No signature, claim or bundle is larger.
@@ -32,7 +35,7 @@ pub const MAX_SIGNATURE_BYTES: u64 = 1024 * 1024;
 pub enum SignatureError {
     /// There is none.
     #[error(
-        "it is not signed: its author signs with `cosign sign --key` or `toolcell plugin push --sign`"
+        "it is not signed: its author signs with `cosign sign --key` or `toolcell plugin push --key`"
     )]
     Unsigned,
     /// There are some, by others.
@@ -56,6 +59,34 @@ pub enum SignatureError {
     /// It cannot be read.
     #[error("the signature cannot be read: {0}")]
     Malformed(&'static str),
+}
+
+/// A text that says which digests a key signed.
+pub(crate) enum DigestProof {
+    /// In cosign's older form: what is signed, and the signature in Base64.
+    Claim { claim: Vec<u8>, signature: String },
+    /// In its newer form.
+    Bundle(Vec<u8>),
+}
+
+impl DigestProof {
+    /// The digests, if this key signed them.
+    pub(crate) fn digests(&self, key: &PublicKey) -> Result<Vec<String>, SignatureError> {
+        match self {
+            Self::Claim { claim, signature } => {
+                verify_blob(key, claim, signature)?;
+                Ok(vec![digest_claimed(claim)?])
+            }
+            Self::Bundle(text) => {
+                let claim = DigestClaim::read(text)?;
+                if !claim.is_by(key) {
+                    let key = key.fingerprint().to_owned();
+                    return Err(SignatureError::OtherKey { count: 1, key });
+                }
+                claim.digests()
+            }
+        }
+    }
 }
 
 /// Checks a signature of bytes: what `cosign sign-blob --key` prints, or its `--bundle`.
