@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use toolcell::{Failure, FanOut, tools};
+use toolcell::{Failure, FanOut, Outcome, log, tools};
 
 /// A call to make.
 #[derive(Deserialize, JsonSchema)]
@@ -87,6 +87,34 @@ async fn collect(orders: Vec<Order>, within_ms: u64) -> Collected {
     Collected { answers: answers.into_iter().map(|(_, text)| text).collect(), failures }
 }
 
+/// A call to make, and how long it may take.
+#[derive(Deserialize, JsonSchema)]
+struct Timed {
+    #[serde(flatten)]
+    order: Order,
+    /// In milliseconds; as long as it takes, if left out.
+    within_ms: Option<u64>,
+}
+
+/// Makes calls all at once, gives each its own time, and tells what became of each.
+#[toolcell::tool]
+async fn outcomes(orders: Vec<Timed>) -> Vec<String> {
+    let mut fan = FanOut::new();
+    for Timed { order, within_ms } in &orders {
+        fan = fan.branch(&order.tool, tools::call(order.tool.as_str(), &order.arguments).text());
+        if let Some(time) = within_ms {
+            fan = fan.within(Duration::from_millis(*time));
+        }
+    }
+    let branches = fan.await;
+    let told = branches.iter().map(|branch| match &branch.outcome {
+        Outcome::Answered(text) => format!("{}: {text}", branch.name),
+        Outcome::Failed(error) => format!("{} failed: {}", branch.name, error.kind()),
+        Outcome::TimedOut(time) => format!("{} had {} ms", branch.name, time.as_millis()),
+    });
+    told.collect()
+}
+
 /// What it may call, by server.
 #[toolcell::tool]
 fn granted() -> Result<Value, toolcell::CallError> {
@@ -104,6 +132,29 @@ async fn read(server: String, uri: String) -> Result<String, toolcell::CallError
     Ok(toolcell::resources::read(&server, &uri).await?.text())
 }
 
+/// What it may read of a server.
+#[toolcell::tool]
+fn readable(server: String) -> Result<Vec<String>, toolcell::CallError> {
+    let listed = toolcell::resources::listed(&server)?;
+    Ok(listed.into_iter().map(|resource| resource.uri).collect())
+}
+
+/// Fills in a prompt.
+#[toolcell::tool]
+async fn fill_in(
+    prompt: String,
+    #[default] arguments: serde_json::Map<String, Value>,
+) -> Result<String, toolcell::CallError> {
+    Ok(toolcell::prompts::get(&prompt, &arguments).await?.text())
+}
+
+/// The prompts that it may fill in.
+#[toolcell::tool]
+fn fillable(server: String) -> Result<Vec<String>, toolcell::CallError> {
+    let listed = toolcell::prompts::listed(&server)?;
+    Ok(listed.into_iter().map(|prompt| prompt.name).collect())
+}
+
 /// Computes for so many rounds.
 #[toolcell::tool]
 fn compute(rounds: u64) -> String {
@@ -111,13 +162,29 @@ fn compute(rounds: u64) -> String {
     sum.to_string()
 }
 
+/// An entry of each level.
+#[toolcell::tool]
+fn tell_all(words: &str) {
+    log::debug(words);
+    log::info(words);
+    log::notice(words);
+    log::warning(words);
+    log::error(words);
+    for level in [log::Level::Critical, log::Level::Alert, log::Level::Emergency] {
+        log::entry(level, words);
+    }
+}
+
 /// Logs, prints, and tells its progress.
 #[toolcell::tool]
 fn tell(words: &str) {
-    toolcell::log::info(words);
+    log::info(words);
     toolcell::progress(1.0, Some(2.0), Some(words));
     println!("{words}");
     eprintln!("{words}!");
 }
 
-toolcell::plugin!(call, in_turn, at_once, collect, granted, read, compute, tell);
+toolcell::plugin!(
+    call, in_turn, at_once, collect, outcomes, granted, read, readable, fill_in, fillable, compute,
+    tell, tell_all
+);

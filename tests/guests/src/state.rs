@@ -51,4 +51,11 @@ fn fill(bytes: usize) -> Result<(), CallError> {
     state::set("filling", &"x".repeat(bytes))
 }
 
-toolcell::plugin!(count, count_here, keep, recall, forget, keys, fill);
+/// Breaks down with these words, after it was counted.
+#[toolcell::tool]
+fn break_down(words: String) {
+    CALLS.fetch_add(1, Ordering::Relaxed);
+    panic!("{words}");
+}
+
+toolcell::plugin!(count, count_here, keep, recall, forget, keys, fill, break_down);
