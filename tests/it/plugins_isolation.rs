@@ -34,7 +34,7 @@ pub(crate) fn install(folder: &Path, name: &str, asks: &[&str]) {
     install_as(folder, name, name, asks);
 }
 
-fn install_as(folder: &Path, name: &str, of: &str, asks: &[&str]) {
+pub(crate) fn install_as(folder: &Path, name: &str, of: &str, asks: &[&str]) {
     let plugins = folder.join("plugins");
     fs::create_dir_all(&plugins).expect("a folder can be made");
     fs::copy(guest(of), plugins.join(format!("{name}.wasm"))).expect("a file can be copied");
@@ -287,6 +287,76 @@ fn instances_are_fresh_for_each_call_and_kept_per_session_where_the_operator_say
          sorted(await asyncio.gather(*(aio.kept.count_here() for _ in range(5))))",
     );
     assert_eq!(value(&host.run(script)), json!(["1", "2", "3", "4", "5"]), "they take turns");
+}
+
+#[test]
+fn a_kept_instance_that_breaks_down_is_lost_alone() {
+    let host = Configured::new(|folder| {
+        install_as(folder, "kept", "state", &[]);
+        "[plugins.kept]\nstateful = \"10m\"\n".to_owned()
+    });
+    let count = |options| text(call(&host, "kept.count_here", json!({}), options));
+    let keep = |options| text(call(&host, "kept.count", json!({}), options));
+    assert_eq!(count(somebody("ann", "c1")), "1");
+    assert_eq!(count(somebody("ann", "c1")), "2");
+    assert_eq!(count(somebody("ann", "c2")), "1");
+    assert_eq!(count(somebody("bob", "c1")), "1");
+    assert_eq!(keep(somebody("ann", "c1")), "1");
+    let words = json!({"words": "the roof is on fire"});
+    let error = call(&host, "kept.break_down", words, somebody("ann", "c1"));
+    let error = error.expect_err("it broke down");
+    assert_eq!(error.kind(), "unavailable");
+    for part in ["`kept.break_down` broke down", "the roof is on fire", "nothing else is harmed"] {
+        assert!(error.message().contains(part), "{}", error.message());
+    }
+    assert_eq!(count(somebody("ann", "c1")), "1", "a new instance");
+    assert_eq!(count(somebody("ann", "c1")), "2", "which is kept");
+    assert_eq!(keep(somebody("ann", "c1")), "2", "what it keeps is no part of the instance");
+    assert_eq!(count(somebody("ann", "c2")), "2", "another connection's lives on");
+    assert_eq!(count(somebody("bob", "c1")), "2", "another caller's lives on");
+    // Calls that wait for their turn beside the one that breaks down are made all the same.
+    let code = "
+import asyncio
+from tools import aio
+calls = [aio.kept.count_here(), aio.kept.break_down(words='x'), aio.kept.count_here()]
+[type(it).__name__ for it in await asyncio.gather(*calls, return_exceptions=True)]";
+    assert_eq!(value(&host.python(code)), json!(["str", "ToolUnavailable", "str"]));
+}
+
+#[test]
+fn an_answer_that_does_not_fit_its_own_schema_is_an_error_that_names_the_place() {
+    let host = Configured::new(|folder| {
+        install(folder, "liar_answers", &[]);
+        String::new()
+    });
+    let tried = |tool: &str, answer: Value| {
+        call(&host, &format!("liar_answers.{tool}"), answer, CallOptions::default())
+    };
+    tried("give", json!({"count": 1, "hits": [{"title": "a"}]})).expect("it fits");
+    for (tool, answer, parts) in [
+        ("give", json!({"count": "one"}), [" at /count: ", "\"one\" is not of type \"integer\""]),
+        ("give", json!({"count": 1, "hits": [{"title": "a"}, {}]}), [" at /hits/1: ", "\"title\""]),
+        ("give", json!({}), ["schema: ", "\"count\" is a required property"]),
+        ("be_silent", json!({}), ["schema: ", "no structured content"]),
+    ] {
+        let error = tried(tool, answer).expect_err("it does not fit");
+        assert_eq!(error.kind(), "unavailable");
+        let words = error.message();
+        let begin = format!("the answer of `liar_answers.{tool}` does not fit its output schema");
+        assert!(words.starts_with(&begin) && words.contains("a fault of the plugin's"), "{words}");
+        assert!(parts.iter().all(|part| words.contains(part)), "{words}");
+    }
+    let huge = tried("give", json!({"count": "x".repeat(100_000)})).expect_err("does not fit");
+    assert!(huge.message().len() < 2_000, "{}", huge.message().len());
+    let failed = tried("fail", json!({"count": "one"})).expect("it is the tool's own word");
+    assert!(failed.is_error);
+    let code = "
+try:
+    tools.liar_answers.give(count='one')
+except tools.ToolUnavailable as error:
+    result = str(error)";
+    let told = value(&host.python(code)).to_string();
+    assert!(told.contains("does not fit its output schema at /count"), "{told}");
 }
 
 #[test]

@@ -76,6 +76,8 @@ pub(super) struct Passed {
     pub(super) name: ToolName,
     /// A JSON object.
     pub(super) arguments: Box<RawValue>,
+    /// The schema of a tool's structured content, if it has one.
+    pub(super) output_schema: Option<Arc<Value>>,
 }
 
 /// The call as the guest named it.
@@ -109,7 +111,8 @@ async fn pass_tool(shared: &Shared, request: &CallRequest) -> Result<Passed, Cal
         path: String::new(),
         message: format!("arguments of `{}` are not JSON: {error}", request.name),
     })?;
-    Ok(Passed { method: CallMethod::Tool, name, arguments: text })
+    let output_schema = tool.output_schema;
+    Ok(Passed { method: CallMethod::Tool, name, arguments: text, output_schema })
 }
 
 fn count(shared: &Shared, request: &CallRequest) -> Result<(), CallError> {
@@ -197,7 +200,7 @@ fn decide(
 
 /// The call itself, within the run's time and among its concurrent calls.
 async fn go_out(shared: &Arc<Shared>, id: CallId, passed: &Passed) -> CallAnswer {
-    let Passed { method, name, arguments } = passed;
+    let Passed { method, name, arguments, output_schema } = passed;
     let method = *method;
     let limits = shared.limits();
     let started = Instant::now();
@@ -220,7 +223,12 @@ async fn go_out(shared: &Arc<Shared>, id: CallId, passed: &Passed) -> CallAnswer
     let left = limits.call_timeout.saturating_sub(started.elapsed());
     if of_plugin {
         let output = plugins::call(shared, id, name, arguments, left).await?;
-        return bound(shared, method, name, output);
+        let output = bound(shared, method, name, output)?;
+        // What servers answer is passed on as it came; a plugin's schemas were accepted with it.
+        if let Some(schema) = output_schema {
+            shared.schemas().check_answer(name, schema, &output)?;
+        }
+        return Ok(output);
     }
     let advice = shared.advice(&name.upstream, &name.tool);
     let called = said::told(shared, id, |events| {

@@ -112,7 +112,7 @@ pub(super) fn pass_read(shared: &Shared, request: &CallRequest) -> Result<Passed
     let arguments = to_raw_value(&serde_json::json!({ "uri": uri }));
     let arguments = arguments.map_err(|_| unknown_resource(shared, &label))?;
     let name = ToolName::new(server, uri.as_str());
-    Ok(Passed { method: CallMethod::Resource, name, arguments })
+    Ok(Passed { method: CallMethod::Resource, name, arguments, output_schema: None })
 }
 
 /// What a guest hears of a resource that is not there and of one that is not granted.
@@ -157,7 +157,7 @@ pub(super) async fn pass_prompt(
     }
     let arguments = to_raw_value(&Value::Object(arguments));
     let arguments = arguments.map_err(|_| unknown_prompt(shared, full, &[]))?;
-    Ok(Passed { method: CallMethod::Prompt, name, arguments })
+    Ok(Passed { method: CallMethod::Prompt, name, arguments, output_schema: None })
 }
 
 fn unknown_prompt(shared: &Shared, full: &str, granted: &[Prompt]) -> CallError {
