@@ -32,6 +32,7 @@ mod plugin_bad_input;
 mod plugin_cli;
 mod plugin_distribution;
 mod plugin_registry;
+mod plugin_reload;
 mod plugin_signatures;
 mod plugins_facade;
 mod plugins_isolation;

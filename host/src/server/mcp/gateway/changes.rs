@@ -64,7 +64,8 @@ impl Facade {
     /// Whether clients of this profile are told when lists change.
     pub(super) fn tells_changes(&self, view: &View) -> bool {
         let endpoint = view.profile.endpoint;
-        let shows_others = endpoint.gateway || view.of_tools().next().is_some();
+        let shows_plugins = view.of_tools().next().is_some() || self.may_have_plugins();
+        let shows_others = endpoint.gateway || shows_plugins;
         shows_others && endpoint.list_changed && self.settings().list_changed
     }
 

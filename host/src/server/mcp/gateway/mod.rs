@@ -190,7 +190,7 @@ impl Facade {
     pub(super) fn gateway_capabilities(&self, capabilities: &mut Value) {
         let Ok(profile) = self.profile() else { return };
         let plugins = self.granted_plugins(&profile);
-        if !profile.endpoint.gateway && plugins.is_empty() {
+        if !profile.endpoint.gateway && plugins.is_empty() && !self.may_have_plugins() {
             return;
         }
         capabilities["logging"] = json!({});
@@ -220,6 +220,11 @@ impl Facade {
         if resources || prompts {
             capabilities["completions"] = json!({});
         }
+    }
+
+    /// Whether plugins may be installed while a client is there, if none are yet.
+    fn may_have_plugins(&self) -> bool {
+        self.host().config().plugins.folder.is_some()
     }
 
     fn view(&self, caller: &Caller) -> Result<View, RpcError> {

@@ -120,8 +120,10 @@ impl Facade {
     /// `subscriptions/listen`: tells of changes until the client does not want to hear of them any
     /// more, or is gone.
     pub(in crate::server::mcp) async fn listen(&self, request: &Request) -> Outcome {
-        let view = self.gateway_view(&request.caller)?;
-        let view = view.ok_or_else(|| RpcError::no_method(&request.method))?;
+        let view = self.view(&request.caller)?;
+        if !view.profile.endpoint.gateway && !self.tells_changes(&view) {
+            return Err(RpcError::no_method(&request.method));
+        }
         let wanted: Filter = request.params.need("notifications")?;
         if wanted.resource_subscriptions.len() > MAX_WATCHED {
             return Err(too_many());
@@ -168,7 +170,8 @@ impl Facade {
     fn agree(&self, view: &View, wanted: Filter) -> Filter {
         let tells = self.tells_changes(view);
         let policy = &view.profile.policy;
-        let any = |may_grant: &dyn Fn(&str) -> bool| !view.servers(may_grant).is_empty();
+        let gateway = view.profile.endpoint.gateway;
+        let any = |may_grant: &dyn Fn(&str) -> bool| gateway && !view.servers(may_grant).is_empty();
         let resources = any(&|server| policy.may_grant_resources(server));
         let prompts = any(&|server| policy.may_grant_prompts(server));
         Filter {
