@@ -1,6 +1,8 @@
 //! `toolcell stubs --lang typescript`: what editors and the TypeScript compiler make of it.
 
+use serde_json::json;
 use toolcell_tests::clients::tsc;
+use toolcell_tests::guests::guest;
 use toolcell_tests::{Cli, Marker, fixtures};
 
 /// What the compiler says of a script beside these declarations; nothing if all is well.
@@ -49,4 +51,33 @@ export default 5;
     check("await everyThing.getSum({ a: \"1\", b: 2 });", &["'string' is not assignable"]);
     check("import { nowhere } from \"tools\";", &["nowhere"]);
     marker.assert_nothing_survives();
+}
+
+#[test]
+fn plugins_have_declarations_in_both_languages() {
+    let stubs = |args: &[&str]| {
+        let wasm = std::fs::read(guest("typed")).expect("a guest can be read");
+        let toml = "[servers.files]\nbuiltin = \"files\"\nroots = { here = \".\" }\n\
+                    [profiles.few]\ntools = [\"typed.greet\"]\n[profiles.all]\ntools = [\"*\"]\n";
+        let cli = Cli::new("stubs").file("plugins/typed.wasm", wasm).config(toml);
+        cli.args(args.iter().copied()).run().success().stdout
+    };
+    let python = stubs(&["--profile", "all"]);
+    for part in ["def greet(", "def divide(", "def read_file("] {
+        assert!(python.contains(part), "{part}: {python}");
+    }
+    let few = stubs(&["--profile", "few"]);
+    assert!(few.contains("def greet(") && !few.contains("def divide("), "{few}");
+    assert!(!stubs(&["--profile", "all", "files"]).contains("def greet("));
+
+    let declarations = stubs(&["--profile", "all", "--lang", "typescript"]);
+    let greeting = "import { typed, files } from \"tools\";
+const greeted: { result: string } = await typed.greet({ name: \"you\" });
+export default [greeted, await files.read_file({ path: \"here/a\" })];
+";
+    assert_eq!(compile(&declarations, greeting), "");
+    let wrong = compile(&declarations, &greeting.replace("\"you\"", "7"));
+    assert!(wrong.contains("is not assignable to type 'string'"), "{wrong}");
+    let unknown = Cli::new("stubs").config("").args(["nobody"]).run().expect_code(2);
+    assert!(unknown.stderr.contains(&json!("nobody").to_string()), "{unknown}");
 }

@@ -14,10 +14,13 @@ pub(super) async fn stubs(cli: &Cli, args: &StubsArgs) -> Result<Exit, Failure> 
     let config = setup::config(cli)?;
     let profile = setup::profile(&config, &args.grants, Vec::new())?;
     let host = setup::host(cli, config)?;
-    let servers = tools::chosen(host.upstreams(), &args.servers)?;
-    let listing = async { Ok(tools::list(host.upstreams(), &servers).await) };
+    // Servers and plugins: a script calls their tools alike.
+    let catalogs = host.catalogs(Caller::anonymous());
+    let all: Vec<UpstreamName> = catalogs.names().cloned().collect();
+    let servers = tools::chosen_of(&all, &args.servers)?;
+    let listing = async { Ok(tools::list(&catalogs, &servers).await) };
     let listed = setup::until_cancelled(listing).await?;
-    let access = host.upstreams().access(Caller::anonymous());
+    let access = catalogs.servers();
     let mut exit = Exit::Done;
     let mut all = Vec::new();
     for (server, catalog) in listed {
@@ -35,10 +38,11 @@ pub(super) async fn stubs(cli: &Cli, args: &StubsArgs) -> Result<Exit, Failure> 
                     }
                     continue;
                 }
-                let offers =
-                    setup::until_cancelled(async { Ok(offers(&access, &server, &profile).await) });
-                let (resources, prompts) = offers.await?;
-                print!("{}", offers_note(&server, resources, prompts));
+                if !catalogs.is_plugin(server.as_str()) {
+                    let offers = async { Ok(offers(access, &server, &profile).await) };
+                    let (resources, prompts) = setup::until_cancelled(offers).await?;
+                    print!("{}", offers_note(&server, resources, prompts));
+                }
                 if !granted.is_empty() {
                     println!("{}", server_stub(&server, &granted, Detail::Full).text);
                 }

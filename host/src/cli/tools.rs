@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use futures::future::join_all;
 use serde_json::json;
+use toolcell::broker::Catalogs;
 use toolcell::config::Profile;
 use toolcell::ids::{ToolName, UpstreamName};
 use toolcell::server::mcp::{GatewayName, gateway_names};
@@ -27,9 +28,8 @@ pub(super) async fn tools(cli: &Cli, args: &ToolsArgs) -> Result<Exit, Failure> 
     let catalogs = host.catalogs(Caller::anonymous());
     let all: Vec<UpstreamName> = catalogs.names().cloned().collect();
     let servers = chosen_of(&all, &args.servers)?;
-    let listing =
-        join_all(servers.iter().map(|name| async { (name.clone(), catalogs.catalog(name).await) }));
-    let listed = setup::until_cancelled(async { Ok(listing.await) }).await?;
+    let listing = async { Ok(list(&catalogs, &servers).await) };
+    let listed = setup::until_cancelled(listing).await?;
     let names = gateway_names_of(&profile, &all, &listed);
     if args.json {
         println!("{}", as_json(&listed, &profile, &names));
@@ -51,7 +51,11 @@ pub(super) fn chosen(
     chosen_of(&upstreams.names(), named)
 }
 
-fn chosen_of(names: &[UpstreamName], named: &[String]) -> Result<Vec<UpstreamName>, Failure> {
+/// The same, of servers and plugins.
+pub(super) fn chosen_of(
+    names: &[UpstreamName],
+    named: &[String],
+) -> Result<Vec<UpstreamName>, Failure> {
     if named.is_empty() {
         return Ok(names.to_vec());
     }
@@ -69,10 +73,9 @@ fn chosen_of(names: &[UpstreamName], named: &[String]) -> Result<Vec<UpstreamNam
         .collect()
 }
 
-/// Lists all servers at once.
-pub(super) async fn list(upstreams: &Upstreams, servers: &[UpstreamName]) -> Listed {
-    let access = upstreams.access(Caller::anonymous());
-    join_all(servers.iter().map(|name| async { (name.clone(), access.catalog(name).await) })).await
+/// Lists servers and plugins, all at once.
+pub(super) async fn list(catalogs: &Catalogs, names: &[UpstreamName]) -> Listed {
+    join_all(names.iter().map(|name| async { (name.clone(), catalogs.catalog(name).await) })).await
 }
 
 type GatewayNames = HashMap<ToolName, GatewayName>;
