@@ -5,12 +5,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
 use toolcell_tests::Cli;
 use toolcell_tests::cli::toolcell;
+use toolcell_tests::guests::guest;
 
 use crate::hosts::cache_folder;
 
@@ -171,4 +172,57 @@ fn a_cache_that_is_not_ours_alone_is_refused() {
     fs::write(&file, "").expect("writes");
     let said = sum(&file).run().expect_code(2);
     assert!(said.stderr.contains("cache folder"), "{said}");
+}
+
+#[test]
+fn code_of_plugins_that_nobody_used_for_long_is_removed() {
+    let folder = TempDir::with_prefix("toolcell-cache-").expect("a temporary folder");
+    let cache = folder.path().join("cache");
+    let inspect = |name: &str| {
+        let plugin = Cli::new("plugin").arg("inspect").arg(guest(name)).arg("--cache-dir");
+        plugin.arg(&cache).limit(PATIENCE).run().success();
+    };
+    let plugins = || {
+        let list = runtimes(&cache, &["--json"]).run().success().json();
+        let all = list["runtimes"].as_array().expect("a list").clone();
+        let one = |it: Value| (it["id"].as_str().expect("an id").to_owned(), it["current"] == true);
+        all.into_iter().map(one).collect::<Vec<_>>()
+    };
+    let aged = |name: &str, days: u64| {
+        let path = cache.join(name);
+        let _ = fs::create_dir(&path);
+        let time = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
+        fs::File::open(&path).and_then(|folder| folder.set_modified(time)).expect("ours");
+    };
+    inspect("typed");
+    let (typed, _) = plugins().remove(0);
+    assert!(typed.starts_with("plugin-"), "{typed}");
+    aged("plugin-old", 31);
+    aged("plugin-young", 29);
+    aged("toolchain-python-old", 300);
+    aged(&typed, 29);
+    // Using it keeps it; what is used by nobody goes when something new comes.
+    inspect("typed");
+    assert!(cache.join("plugin-old").exists(), "nothing was compiled");
+    inspect("echoes");
+    let left = plugins();
+    assert_eq!(left.len(), 3, "{left:?}");
+    assert!(!cache.join("plugin-old").exists() && cache.join("plugin-young").exists());
+    assert!(cache.join("toolchain-python-old").exists(), "which is no plugin's");
+    aged("plugin-young", 29);
+    assert!(
+        left.contains(&(typed.clone(), true)) && left.contains(&("plugin-young".into(), false))
+    );
+    let modified = fs::metadata(cache.join(&typed)).and_then(|it| it.modified()).expect("ours");
+    assert!(modified.elapsed().is_ok_and(|age| age < PATIENCE), "it was used");
+
+    // One that this engine did not compile is stale at once, where somebody asks.
+    runtimes(&cache, &["remove"]).run().success();
+    assert_eq!(plugins().len(), 2);
+    aged(&typed, 31);
+    runtimes(&cache, &["remove"]).run().success();
+    assert_eq!(plugins().len(), 1);
+    runtimes(&cache, &["remove", "--all"]).run().success();
+    assert!(plugins().is_empty());
+    inspect("typed");
 }

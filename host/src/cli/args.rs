@@ -65,7 +65,7 @@ pub(crate) enum Command {
     Mcp(McpArgs),
     /// Serve agents as an MCP server over HTTP, many at once
     Serve(ServeArgs),
-    /// List, build, verify and remove the language runtimes in the cache
+    /// List, build, verify and remove what the cache has: language runtimes, and plugins' compiled code
     Runtimes(RuntimesArgs),
     /// Make, build, test, install and publish plugins: components whose exports are tools
     Plugin(PluginArgs),
@@ -447,11 +447,11 @@ pub(crate) struct RuntimesArgs {
 pub(crate) enum RuntimesAction {
     /// List what the cache has (the default)
     List,
-    /// Build and compile what is missing or stale
+    /// Build and compile the language runtimes that are missing or stale
     Build,
     /// Check every cached file's content; what is corrupt is rebuilt at its next use
     Verify,
-    /// Remove what is stale
+    /// Remove what is stale, and the code of plugins that were not used for 30 days
     Remove {
         /// Remove everything
         #[arg(long)]

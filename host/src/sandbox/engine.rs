@@ -52,10 +52,15 @@ impl SandboxEngine {
 
     /// Changes whenever code compiled by this engine cannot be loaded by another: wasmtime's
     /// version, the settings that matter, the processor's features.
-    pub(super) fn compatibility(&self) -> u64 {
+    fn compatibility(&self) -> u64 {
         let mut hasher = Blake3Hasher(blake3::Hasher::new());
         self.engine.precompile_compatibility_hash().hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// What a file with code that this engine compiled is called.
+    pub(super) fn code_file(&self) -> String {
+        format!("{:016x}.cwasm", self.compatibility())
     }
 }
 

@@ -10,7 +10,7 @@ use super::entries::ListTools;
 use super::inspect::{Inspected, inspect};
 use super::loaded::{Code, Inner};
 use super::typed::Functions;
-use super::{Inspection, LoadedPlugin, PluginError, PluginKind, PluginTool, listing};
+use super::{Inspection, LoadedPlugin, PluginError, PluginKind, PluginTool, cached, listing};
 use crate::limits::Limits;
 use crate::sandbox::SandboxError;
 use crate::sandbox::bindings::guest::PluginGuestPre;
@@ -121,12 +121,14 @@ impl Sandbox {
             let mut hasher = blake3::Hasher::new();
             hasher.update(RECIPE).update(wasm);
             let hash = &hasher.finalize().to_hex()[..32];
-            let file = format!("{:016x}.cwasm", engine.compatibility());
-            self.cache().path(format!("plugin-{hash}")).join(file)
+            let folder = self.cache().path(format!("{}{hash}", cached::PREFIX));
+            folder.join(engine.code_file())
         };
         if let Some(component) = self.load_compiled(&path) {
+            cached::note_use(&path);
             return Ok((inspection, component));
         }
+        cached::remove_unused(self.cache());
         let component = made.as_deref().unwrap_or(wasm);
         let code = engine
             .engine

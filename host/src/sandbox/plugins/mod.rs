@@ -6,6 +6,7 @@
 //! `host/src/plugins` and the broker.
 
 mod answer;
+pub(super) mod cached;
 mod entries;
 mod error;
 mod inspect;

@@ -1,5 +1,6 @@
 //! The language runtimes: components that run source text. Each is built from sources that lie in
-//! this library, once, and compiled once for this machine; both results are cached by content.
+//! this library, once, and compiled once for this machine; both results are cached by content. The
+//! compiled code of plugins lies in the same cache, and is listed and removed with them.
 
 mod componentize;
 mod javascript;
@@ -12,6 +13,7 @@ use wasmtime::component::Component;
 use super::cache::{Cache, Condition};
 use super::engine::SandboxEngine;
 use super::error::SandboxError;
+use super::plugins::cached;
 use crate::language::Language;
 
 pub(crate) use componentize::Componentize;
@@ -43,12 +45,14 @@ impl From<SandboxError> for PluginFailure {
 /// Told what is being done whenever something takes long.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
-/// What the cache has of one runtime.
+/// What the cache has of one runtime, or of one plugin.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct CachedRuntime {
-    /// The language's name and the hash of the sources it was built from.
+    /// The language's name and the hash of the sources it was built from; `plugin` and the hash of the
+    /// component.
     pub id: String,
-    /// Whether it was built from the sources in this library, and compiled by this engine.
+    /// Whether it was built from the sources in this library, and compiled by this engine. A plugin:
+    /// whether it was compiled by this engine, and used lately.
     pub current: bool,
     /// Whether its files are what was written; `None` where nobody looked inside.
     pub sound: Option<bool>,
@@ -130,8 +134,7 @@ impl Runtimes<'_> {
     }
 
     fn compiled_path(&self, language: Language) -> PathBuf {
-        let name = format!("{:016x}.cwasm", self.engine.compatibility());
-        self.cache.path(id(language)).join(name)
+        self.cache.path(id(language)).join(self.engine.code_file())
     }
 
     /// Removes what is stale, or everything, and says what that was.
@@ -157,7 +160,14 @@ impl Runtimes<'_> {
             let id = entry.file_name().to_string_lossy().into_owned();
             let language =
                 Language::ALL.into_iter().find(|language| id.starts_with(&format!("{language}-")));
-            let Some(language) = language else { continue };
+            let current = match language {
+                Some(language) => id == self::id(language) && self.compiled_path(language).exists(),
+                None if id.starts_with(cached::PREFIX) => {
+                    let folder = entry.path();
+                    folder.join(self.engine.code_file()).exists() && !cached::is_unused(&folder)
+                }
+                None => continue,
+            };
             let files: Vec<PathBuf> = std::fs::read_dir(entry.path())
                 .into_iter()
                 .flatten()
@@ -167,7 +177,7 @@ impl Runtimes<'_> {
             let stamped =
                 || files.iter().filter(|path| path.extension().is_none_or(|e| e != "stamp"));
             found.push(CachedRuntime {
-                current: id == self::id(language) && self.compiled_path(language).exists(),
+                current,
                 sound: thorough.then(|| {
                     stamped().all(|path| self.cache.condition(path, true) == Condition::Sound)
                 }),

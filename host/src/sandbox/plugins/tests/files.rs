@@ -171,9 +171,12 @@ async fn compiled_code_is_taken_from_the_cache_and_not_if_somebody_changed_it() 
     host.loaded(&wasm).await;
     let again = std::fs::metadata(&before[0]).and_then(|file| file.modified()).expect("a time");
     assert_eq!(written, again, "it is compiled once");
-    assert!(host.sandbox.cached_runtimes(true).is_empty(), "no plugin is a language runtime");
+    let cached = || host.sandbox.cached_runtimes(true).remove(0);
+    assert!(cached().id.starts_with("plugin-") && cached().current);
+    assert_eq!(cached().sound, Some(true));
 
     std::fs::write(&before[0], b"somebody else's code").expect("can be written");
+    assert_eq!(cached().sound, Some(false));
     let plugin = host.loaded(&wasm).await;
     assert_eq!(answered(call(&plugin, "echo", "{}").await).first_text(), "{}");
 }
