@@ -6,21 +6,25 @@ use toolcell_tests::{fixtures, wait_until};
 
 use crate::hosts::{Configured, failure, value};
 
-/// A server of ours that keeps a log of what arrives, and a folder of files.
+/// A server of ours that keeps a log of what arrives, a folder of files, and one with that log, so that
+/// a script can see what has arrived.
 fn servers(mode: &'static str) -> Configured {
     Configured::new(|folder| {
         std::fs::create_dir(folder.join("docs")).expect("a folder can be made");
         std::fs::write(folder.join("docs/a.txt"), "hello\n").expect("a file can be written");
-        let log = folder.join("log");
+        std::fs::create_dir(folder.join("seen")).expect("a folder can be made");
+        std::fs::write(folder.join("seen/log"), "").expect("a file can be written");
+        let log = folder.join("seen/log");
         let log = log.to_str().expect("UTF-8");
         let fake = fixtures::misbehaving(mode).env("MISBEHAVING_LOG", log).toml("fake");
-        format!("{fake}\n[servers.files]\nbuiltin = \"files\"\nroots = {{ docs = \"docs\" }}\n")
+        let roots = "{ docs = \"docs\", seen = \"seen\" }";
+        format!("{fake}\n[servers.files]\nbuiltin = \"files\"\nroots = {roots}\n")
     })
 }
 
 /// The lines of the server's log that begin so.
 fn logged(servers: &Configured, start: &str) -> Vec<String> {
-    let lines = servers.read("log");
+    let lines = servers.read("seen/log");
     lines.lines().filter(|line| line.starts_with(start)).map(str::to_owned).collect()
 }
 
@@ -145,21 +149,34 @@ fn one_call_is_cancelled_and_the_others_go_on() {
     let servers = servers("ok");
     let report = servers.python(
         r#"import asyncio
+
+# One that is cancelled before it left is nothing that a server could hear of.
+async def has_arrived(ms):
+    while f'slow {{"ms":{ms}}}' not in (await aio.files.read_file(path="seen/log"))["text"]:
+        await asyncio.sleep(0.01)
+
+async def fail_after(ms):
+    await has_arrived(ms)
+    await aio.fake.fail(message="the group ends")
+
 task = asyncio.create_task(aio.fake.slow(ms=60_000))
 await aio.fake.echo(text="beside")
+await has_arrived(60_000)
 task.cancel()
 try:
     await task
 except asyncio.CancelledError:
     print("cancelled")
+task = asyncio.create_task(aio.fake.slow(ms=50_000))
+await has_arrived(50_000)
 try:
-    await asyncio.wait_for(aio.fake.slow(ms=50_000), 0.05)
+    await asyncio.wait_for(task, 0.05)
 except TimeoutError:
     print("timed out")
 try:
     async with asyncio.TaskGroup() as group:
         group.create_task(aio.fake.slow(ms=40_000))
-        group.create_task(aio.fake.fail(message="the group ends"))
+        group.create_task(fail_after(40_000))
 except* tools.ToolError as group:
     print(group.exceptions[0])
 await aio.fake.add(a=1, b=2)"#,
