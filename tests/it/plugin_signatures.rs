@@ -1,7 +1,7 @@
 //! Who signed a plugin: our signatures by the real cosign, and cosign's by us.
 
 use toolcell::plugins::registry::{About, Package, PullOptions, Registry, RegistryError};
-use toolcell::plugins::signature::{PublicKey, SigningKey, sign_blob, verify_blob};
+use toolcell::plugins::signature::{PublicKey, SigningKey, sign_blob, verify_blob, verify_kept};
 use toolcell_tests::registry::{Cosign, RealRegistry};
 
 use crate::hosts::block_on;
@@ -20,7 +20,13 @@ fn sign(name: &str, digest: &str, key: &SigningKey) {
 
 fn pull(name: &str, key: &PublicKey) -> Result<(), RegistryError> {
     let options = PullOptions { signed_by: Some(key), ..PullOptions::default() };
-    block_on(async { Registry::default().pull(&named(name), &options).await.map(drop) })
+    let pulled = block_on(async { Registry::default().pull(&named(name), &options).await })?;
+    // What is kept of it says the same again, of this component and this key alone.
+    let kept = pulled.signature.expect("the signature that was asked for");
+    verify_kept(key, &pulled.wasm, &kept).expect("it was verified");
+    verify_kept(key, b"\0asm\x01\0\0\0", &kept).expect_err("another component");
+    verify_kept(&keys().1, &pulled.wasm, &kept).expect_err("another key");
+    Ok(())
 }
 
 #[track_caller]
