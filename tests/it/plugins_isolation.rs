@@ -363,13 +363,17 @@ except tools.ToolUnavailable as error:
 fn a_call_that_nobody_wants_any_more_takes_the_plugins_own_calls_with_it() {
     let host = Configured::new(|folder| {
         install(folder, "caller", &["x.*"]);
-        server(folder) + "[plugins.caller]\ntools = [\"x.*\"]\n"
+        fs::write(folder.join("log"), "").expect("a file can be written");
+        server(folder)
+            + "[servers.files]\nbuiltin = \"files\"\nroots = { here = \".\" }\n\
+               [plugins.caller]\ntools = [\"x.*\"]\n"
     });
     let code = "
 import asyncio
 from tools import aio
 task = asyncio.create_task(aio.caller.call(tool='x.slow', arguments={'ms': 60000}))
-await asyncio.wait([task], timeout=1.5)
+while 'call slow' not in (await aio.files.read_file(path='here/log'))['text']:
+    await asyncio.sleep(0.01)
 task.cancel()
 await asyncio.wait([task])
 'done'";

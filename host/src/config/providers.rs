@@ -138,7 +138,9 @@ fn listing(folder: &Path) -> io::Result<blake3::Hash> {
     let mut lines = Vec::new();
     for entry in fs::read_dir(folder)?.filter_map(Result::ok) {
         let path = entry.path();
-        let of_plugin = path.extension().is_some_and(|kind| ["wasm", "toml", "sig"].iter().any(|of| kind == *of));
+        let of_plugin = path
+            .extension()
+            .is_some_and(|kind| ["wasm", "toml", "sig"].iter().any(|of| kind == *of));
         let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
         // A link's target counts, not the link.
         if let Some(metadata) = fs::metadata(&path).ok().filter(|_| of_plugin && !hidden) {
