@@ -483,6 +483,25 @@ impl Host {
         &self.inner.parts.sessions
     }
 
+    /// The same host with one other server in the place of those that are configured: for somebody's
+    /// own, which nobody else sees. Guests, journal and limits are shared; the server's end is
+    /// [`Upstreams::close`], or that the last clone is dropped.
+    pub(crate) fn with_own_server(
+        &self,
+        settings: UpstreamSettings,
+        handler: Arc<dyn ClientHandler>,
+    ) -> Result<Self, DuplicateUpstream> {
+        // Nobody's stored tokens are for a server that a stranger names.
+        let authorization = Authorization::new(TokenStore::in_memory(), None);
+        let upstreams =
+            Upstreams::with_authorization(vec![settings], Some(handler), authorization)?;
+        let parts = &self.inner.parts;
+        let broker = Broker::new(upstreams, Arc::clone(parts.broker.journal()));
+        let parts = Parts { broker, ..parts.clone() };
+        let (config, plugins) = (RwLock::new(self.config()), self.inner.plugins.clone());
+        Ok(Self { inner: Arc::new(Inner { config, parts, plugins }) })
+    }
+
     /// Ends all sessions, and all connections and children in good order, within a bounded time.
     pub async fn close(&self) {
         self.sessions().end_all();

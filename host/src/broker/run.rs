@@ -57,6 +57,11 @@ impl Broker {
         &self.inner.upstreams
     }
 
+    /// Where records are kept.
+    pub fn journal(&self) -> &Arc<dyn JournalStore> {
+        &self.inner.journal
+    }
+
     /// The road for one run: what the guest calls, and what the report will want to know.
     pub fn open(&self, run: RunContext) -> (Box<dyn RunCalls>, CallLog) {
         self.road(run, true)

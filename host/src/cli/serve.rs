@@ -23,6 +23,9 @@ pub(super) async fn serve(cli: &Cli, args: &ServeArgs) -> Result<Exit, Failure> 
     if let Some(listen) = args.listen {
         settings.listen = listen;
     }
+    let no_credentials = !settings.access.asks_for_credentials();
+    let bridge = settings.bridge.as_mut().filter(|_| no_credentials);
+    let token = bridge.map(toolcell::server::settings::BridgeSettings::make_token);
     let host = setup::server_host(cli, config, settings.sessions.total)?;
     let address = settings.listen;
     let facade = Facade::new(host.clone(), settings, args.profile.as_deref())?;
@@ -42,6 +45,9 @@ pub(super) async fn serve(cli: &Cli, args: &ServeArgs) -> Result<Exit, Failure> 
         std::future::pending::<()>().await;
     };
     greet(bound, args.json);
+    if let Some(token) = token {
+        eprintln!("toolcell: the bridge's token is {token}");
+    }
     let served = tokio::select! {
         served = serving => served,
         () = preparing => Ok(()),

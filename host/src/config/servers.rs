@@ -295,12 +295,12 @@ fn over_http(
         Some(WrittenTransport::Stdio) | None => HttpFlavour::Detect,
     };
     Some(TransportSettings::Http(HttpSettings {
-        url: url?,
         flavour,
         headers: headers?,
         proxy,
         ca_file,
         auth,
+        ..HttpSettings::new(url?)
     }))
 }
 

@@ -1,5 +1,7 @@
 //! `[server]` as written becomes [`ServerSettings`].
 
+mod bridge;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +50,8 @@ pub(super) fn resolve(
         settings.list_changed = wanted;
     }
     reading.access(written, &path, &mut settings.access);
+    let bridge = written.bridge.as_ref();
+    settings.bridge = bridge.map(|bridge| reading.bridge(bridge, &path.key("bridge")));
     if !settings.is_on_loopback() && !settings.access.asks_for_credentials() {
         let path = path.key("listen");
         if !reading.findings.is_faulty(&KeyPath::of(["server"])) {

@@ -25,6 +25,9 @@ use crate::upstream::settings::{
     ToolSettings, TransportSettings, UpstreamSettings,
 };
 
+/// How the bridge is.
+mod bridge;
+
 /// Stands for what is not shown.
 const SECRET: &str = "<secret>";
 
@@ -160,7 +163,7 @@ fn transport(settings: &TransportSettings, written: &WrittenServer) -> Map<Strin
 }
 
 fn over_http(http: &HttpSettings, written: &WrittenServer) -> Map<String, Value> {
-    let HttpSettings { url, flavour, headers, proxy, ca_file, auth } = http;
+    let HttpSettings { url, flavour, headers, proxy, ca_file, auth, says_goodbye: _ } = http;
     // What is not said is found out at the first connection.
     let transport = match flavour {
         HttpFlavour::Detect => None,
@@ -281,6 +284,7 @@ pub(super) fn behaviour(settings: &UpstreamSettings) -> Map<String, Value> {
     let UpstreamSettings {
         name: _,
         transport: _,
+        encoding: _,
         timeouts,
         lifecycle,
         connections,
@@ -393,6 +397,7 @@ pub(super) fn serving(settings: &ServerSettings) -> Map<String, Value> {
         result_bytes,
         list_changed,
         access,
+        bridge: web,
     } = settings;
     let AccessSettings { public_url, tokens, jwt, caller_token, quotas: for_all } = access;
     let tokens = tokens.iter().map(|shown| (shown.name.clone(), token(shown).into()));
@@ -413,6 +418,7 @@ pub(super) fn serving(settings: &ServerSettings) -> Map<String, Value> {
         .with_table("quotas", quotas(for_all))
         .with_table("tokens", tokens.collect())
         .with_some("jwt", jwt.as_ref().map(self::jwt))
+        .with_some("bridge", web.as_ref().map(bridge::show))
         .0
 }
 

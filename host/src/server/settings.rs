@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::access::AccessSettings;
+pub use super::http::bridge::{AllowedCommand, AllowedServer, AllowedUrl, BridgeSettings, Glob};
 pub use crate::runs::SessionSettings;
 
 /// What the operator decided about serving (`[server]`).
@@ -33,6 +34,8 @@ pub struct ServerSettings {
     pub list_changed: bool,
     /// Who may come in, and what each caller may take.
     pub access: AccessSettings,
+    /// The bridge for web clients, if there is one.
+    pub bridge: Option<BridgeSettings>,
 }
 
 impl ServerSettings {
@@ -60,6 +63,7 @@ impl Default for ServerSettings {
             result_bytes: 64 << 10,
             list_changed: true,
             access: AccessSettings::default(),
+            bridge: None,
         }
     }
 }

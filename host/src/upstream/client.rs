@@ -130,6 +130,24 @@ pub enum ServerEvent {
     Log(Json),
 }
 
+/// What a server says that belongs to no request of ours, or to none that can be told.
+#[derive(Clone, Debug)]
+pub struct ServerNotice {
+    /// Who says it.
+    pub server: UpstreamName,
+    /// The notification's method; nothing if what came is no message at all.
+    pub method: Option<Arc<str>>,
+    /// The notification's params, or the beginning of what came as a JSON text.
+    pub params: Option<Arc<Json>>,
+}
+
+impl ServerNotice {
+    /// Whether it says nothing of anybody's calls: all who use the server may hear it.
+    pub fn is_for_all(&self) -> bool {
+        self.method.as_ref().is_some_and(|method| method.ends_with("/list_changed"))
+    }
+}
+
 /// What goes along with one request to an upstream, besides what it asks.
 #[derive(Clone, Default)]
 pub struct CallContext {

@@ -56,6 +56,8 @@ pub(super) struct ServerInfo {
     pub(super) name: Option<String>,
     pub(super) version: Option<String>,
     pub(super) instructions: Option<String>,
+    /// What it says that it can do, as it came.
+    pub(super) capabilities: Value,
     /// It says that it has tools.
     pub(super) has_tools: bool,
     /// It says that it has resources.
@@ -311,6 +313,7 @@ fn describe(
         name: text("name"),
         version: text("version"),
         instructions: instructions.and_then(|value| value.as_str().map(ToOwned::to_owned)),
+        capabilities: capabilities.clone(),
         has_tools: offered("tools").is_some(),
         has_resources: offered("resources").is_some(),
         has_prompts: offered("prompts").is_some(),

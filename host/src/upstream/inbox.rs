@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -21,9 +21,10 @@ use crate::ids::UpstreamName;
 use crate::pauses::{Pause, Pauses};
 use crate::tool::Json;
 use crate::upstream::client::{
-    CallContext, ClientCapabilities, ClientHandler, Refusal, ServerEvent, ServerRequest,
+    CallContext, ClientCapabilities, ClientHandler, Refusal, ServerEvent, ServerNotice,
+    ServerRequest,
 };
-use crate::upstream::connection::News;
+use crate::upstream::connection::{News, Notices};
 use crate::upstream::message::{self, Incoming};
 
 /// The most questions of one server that are being answered at once.
@@ -31,6 +32,9 @@ const MAX_QUESTIONS: usize = 32;
 
 /// The longest event that is passed on: a queue of them is in our memory.
 const MAX_EVENT_BYTES: usize = 64 << 10;
+
+/// How much of what is no message is told.
+const MALFORMED_CHARACTERS: usize = 300;
 
 /// How long a question may wait for its answer. Nobody's time runs meanwhile, so it has an end here.
 const MAX_ANSWER_TIME: Duration = Duration::from_secs(10 * 60);
@@ -125,6 +129,8 @@ pub(super) struct Inbox {
     changes: watch::Sender<Changes>,
     /// Who hears of changes of any server.
     news: News,
+    /// Who hears what belongs to no request.
+    notices: Notices,
     /// Who is told when single resources change, by the URI that they asked about.
     listeners: Mutex<Vec<Listener>>,
     next_token: AtomicU64,
@@ -153,6 +159,7 @@ impl Inbox {
             handler,
             changes: watch::Sender::default(),
             news: News::default(),
+            notices: Notices::default(),
             listeners: Mutex::default(),
             next_token: AtomicU64::new(1),
             under_way: Mutex::default(),
@@ -160,9 +167,9 @@ impl Inbox {
         }
     }
 
-    /// Tells this one too when a list changed.
-    pub(super) fn telling(self, news: News) -> Self {
-        Self { news, ..self }
+    /// Tells these too: when a list changed, and what nobody else takes.
+    pub(super) fn telling(self, news: News, notices: Notices) -> Self {
+        Self { news, notices, ..self }
     }
 
     /// What is said at the handshake.
@@ -321,6 +328,9 @@ impl Inbox {
     }
 
     fn take_news(&self, method: &str, params: Option<Json>, origin: Option<&Arc<Watch>>) {
+        if self.notices.are_read() && self.belongs_to_nobody(method, params.as_deref(), origin) {
+            self.give_notice(Some(method), params.clone());
+        }
         match method {
             "notifications/tools/list_changed" => self.note_change(|it| it.tools += 1),
             "notifications/resources/list_changed" => self.note_change(|it| it.resources += 1),
@@ -341,27 +351,61 @@ impl Inbox {
         }
     }
 
+    /// Whether no request under way is told this.
+    fn belongs_to_nobody(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+        origin: Option<&Arc<Watch>>,
+    ) -> bool {
+        match method {
+            "notifications/progress" => self.watch_of_progress(params).is_none(),
+            "notifications/message" => origin.is_none() && self.only_one_under_way().is_none(),
+            _ => true,
+        }
+    }
+
+    /// What came is no message.
+    pub(super) fn note_malformed(&self, text: &str) {
+        if self.notices.are_read() {
+            let shown: String = text.chars().take(MALFORMED_CHARACTERS).collect();
+            self.give_notice(None, to_raw_value(&shown).ok());
+        }
+    }
+
+    fn give_notice(&self, method: Option<&str>, params: Option<Json>) {
+        if params.as_ref().is_some_and(|params| params.get().len() > MAX_EVENT_BYTES) {
+            return;
+        }
+        let (server, method) = (self.server.clone(), method.map(Arc::from));
+        self.notices.tell(ServerNotice { server, method, params: params.map(Arc::new) });
+    }
+
     fn note_change(&self, count: impl FnOnce(&mut Changes)) {
         self.changes.send_modify(count);
         self.news.tell();
     }
 
     fn take_progress(&self, params: Option<Json>) {
+        if let Some(watch) = self.watch_of_progress(params.as_deref())
+            && let Some(params) = params
+        {
+            watch.touch();
+            watch.tell(ServerEvent::Progress(params));
+        }
+    }
+
+    /// The request that a report of progress is about.
+    fn watch_of_progress(&self, params: Option<&RawValue>) -> Option<Arc<Watch>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Progress<'a> {
             #[serde(borrow)]
             progress_token: &'a RawValue,
         }
-        let Some(params) = params else { return };
-        let token = serde_json::from_str::<Progress<'_>>(params.get())
-            .ok()
-            .and_then(|progress| progress.progress_token.get().trim_matches('"').parse().ok());
-        let watch = token.and_then(|token: u64| self.under_way().get(&token).cloned());
-        if let Some(watch) = watch {
-            watch.touch();
-            watch.tell(ServerEvent::Progress(params));
-        }
+        let progress = serde_json::from_str::<Progress<'_>>(params?.get()).ok()?;
+        let token: u64 = progress.progress_token.get().trim_matches('"').parse().ok()?;
+        self.under_way().get(&token).cloned()
     }
 
     fn take_update(&self, params: Option<&RawValue>) {

@@ -19,6 +19,7 @@
 //! content and waits forever for a message that it cannot read. From rmcp come the protocol's
 //! names, versions and header rules.
 
+mod about;
 mod answer;
 pub mod auth;
 mod caller;
@@ -27,6 +28,7 @@ mod check;
 mod client;
 mod connection;
 mod contents;
+pub mod encoding;
 mod error;
 mod files;
 #[cfg(target_os = "linux")]
@@ -46,11 +48,13 @@ pub mod settings;
 mod transport;
 mod webhook;
 
+pub use about::About;
 pub use caller::{Caller, MissingCaller};
 pub use catalog::Catalog;
 pub use check::{CheckReport, PhaseTime};
 pub use client::{
-    CallContext, ClientCapabilities, ClientHandler, Refusal, ServerEvent, ServerRequest,
+    CallContext, ClientCapabilities, ClientHandler, Refusal, ServerEvent, ServerNotice,
+    ServerRequest,
 };
 pub use contents::{PromptMessage, PromptOutput, ResourceBody, ResourceContent, ResourceOutput};
 pub use error::{Cause, UpstreamError};
@@ -59,7 +63,7 @@ pub use health::{Health, HealthMark, ServerHealth, ServerState, Transition};
 pub(crate) use health::{iso_time, one_line};
 pub(crate) use message::write as write_message;
 pub(crate) use param_headers::said_in_call;
-pub use pool::{Access, DuplicateUpstream, ResourceUpdates, Upstreams};
+pub use pool::{Access, DuplicateUpstream, Held, ResourceUpdates, Upstreams};
 pub(crate) use transport::http::find_cause;
 pub(crate) use webhook::Webhook;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::ids::UpstreamName;
 use crate::upstream::caller::{Caller, MissingCaller};
+use crate::upstream::encoding::TextEncoding;
 use crate::upstream::recorded::Recording;
 
 /// A value that may be a credential. It cannot be printed; only this module's transports read it.
@@ -94,6 +95,8 @@ pub struct UpstreamSettings {
     pub name: UpstreamName,
     /// How to reach it.
     pub transport: TransportSettings,
+    /// How its messages are written, for one on pipes.
+    pub encoding: TextEncoding,
     /// How long each step may take.
     pub timeouts: Timeouts,
     /// How long a connection lives.
@@ -121,6 +124,7 @@ impl UpstreamSettings {
         Self {
             name,
             transport,
+            encoding: TextEncoding::default(),
             timeouts: Timeouts::default(),
             lifecycle: Lifecycle::default(),
             connections: ConnectionCaps::default(),
@@ -319,6 +323,8 @@ pub struct HttpSettings {
     pub ca_file: Option<PathBuf>,
     /// OAuth, where the server wants it.
     pub auth: Option<AuthSettings>,
+    /// Whether the server is told when we need its MCP session no longer.
+    pub says_goodbye: bool,
 }
 
 impl HttpSettings {
@@ -331,6 +337,7 @@ impl HttpSettings {
             proxy: None,
             ca_file: None,
             auth: None,
+            says_goodbye: true,
         }
     }
 }

@@ -62,6 +62,7 @@ fn everything_about_serving_is_read() {
         result_bytes,
         list_changed,
         access,
+        bridge,
     } = &config.server;
     assert_eq!(listen.to_string(), "0.0.0.0:8080");
     assert_eq!(allowed_hosts, &["tools.example.org", "tools.internal"]);
@@ -86,6 +87,7 @@ fn everything_about_serving_is_read() {
     assert_eq!((&*jwt.issuer, &jwt.audiences[..]), ("https://login.example.org", &[][..]));
     assert_eq!((&jwt.algorithms[..], &*jwt.caller_claim), (&["ES256".to_owned()][..], "email"));
     assert_eq!(jwt.leeway, Duration::from_secs(5));
+    assert_eq!(bridge, &None);
 
     let shown = show(&config, None).expect("all servers").to_string();
     for secret in [TOKEN, digest] {

@@ -22,7 +22,7 @@ pub use server::{
     WrittenRetry, WrittenRoot, WrittenServer, WrittenTool, WrittenTransport,
 };
 pub use serving::{
-    WrittenCallerToken, WrittenJwt, WrittenQuotas, WrittenServing, WrittenSessions, WrittenToken,
+    WrittenAllowed, WrittenBridge, WrittenCallerToken, WrittenJwt, WrittenQuotas, WrittenServing, WrittenSessions, WrittenToken,
 };
 use values::{CountSchema, DurationSchema, SizeSchema};
 pub use values::{DurationOrNever, DurationText, OneOrMany, Quantity, Template};

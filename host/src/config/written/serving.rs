@@ -56,6 +56,8 @@ pub struct WrittenServing {
     pub tokens: IndexMap<String, WrittenToken>,
     /// Bearer tokens of an authorization server.
     pub jwt: Option<WrittenJwt>,
+    /// The bridge for web clients; without this table there is none.
+    pub bridge: Option<WrittenBridge>,
 }
 
 /// Where `${caller.token}` comes from.
@@ -152,4 +154,68 @@ pub struct WrittenJwt {
     /// By how much the issuer's clock and ours may differ.
     #[schemars(example = &"60s")]
     pub leeway: Option<DurationText>,
+}
+
+/// `[server.bridge]`: sessions of web clients such as AutoGen Studio's, each over a WebSocket. A client
+/// shows a token: one of this file's, or the one that `toolcell serve` prints where there is none.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WrittenBridge {
+    /// The profile that says what sessions may reach; that of the listener without this.
+    #[schemars(example = &"web")]
+    pub profile: Option<String>,
+    /// Servers that sessions may name themselves, besides those of this file. None without this: a web
+    /// page starts no program and reaches no address that is not written here.
+    pub allow: Vec<WrittenAllowed>,
+    /// Sessions at once.
+    #[schemars(example = 200)]
+    pub max_sessions: Option<u32>,
+    /// The size of one frame of a client.
+    #[schemars(with = "Option<SizeSchema>", example = &"1MiB")]
+    pub max_frame: Option<Quantity>,
+    /// Operations of one session that are worked on at once.
+    #[schemars(example = 16)]
+    pub max_in_flight: Option<u32>,
+    /// Frames that wait for a client which does not read; with more its session ends.
+    #[schemars(example = 256)]
+    pub queue: Option<u32>,
+    /// A session whose client sent no frame for this long, and waits for nothing, ends.
+    #[schemars(example = &"30m")]
+    pub idle: Option<DurationText>,
+    /// How often a client is asked whether it is there; two questions without an answer end its session.
+    #[schemars(example = &"20s")]
+    pub heartbeat: Option<DurationText>,
+    /// How long the URL that a client was given can be opened, once.
+    #[schemars(example = &"60s")]
+    pub ticket_lifetime: Option<DurationText>,
+    /// Sessions that one client may begin within a minute.
+    #[schemars(example = 60)]
+    pub connects_per_minute: Option<u32>,
+    /// How long a server waits for what it asked the user.
+    #[schemars(example = &"60s")]
+    pub elicitation_timeout: Option<DurationText>,
+}
+
+/// `[[server.bridge.allow]]`: a server that sessions may name themselves. `*` stands for anything within
+/// one part of a path, `**` for anything.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WrittenAllowed {
+    /// A program, written as clients write it.
+    #[schemars(example = &"uvx")]
+    pub command: Option<String>,
+    /// Its arguments, one pattern for each; `**` as the last one stands for all further ones. Without
+    /// this the program has none.
+    #[schemars(example = json!(["mcp-server-*"]))]
+    pub args: Vec<String>,
+    /// The variables that sessions may set for it, by name; none without this. Some make a program run
+    /// another one.
+    #[schemars(example = json!(["GITHUB_TOKEN"]))]
+    pub env: Vec<String>,
+    /// The working directories that sessions may name; none without this.
+    #[schemars(example = &"/srv/projects/*")]
+    pub cwd: Option<String>,
+    /// The address of a server on the net.
+    #[schemars(example = &"https://*.example.org/mcp")]
+    pub url: Option<String>,
 }

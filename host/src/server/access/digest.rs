@@ -33,7 +33,7 @@ impl TokenDigest {
     }
 
     /// Whether they are the same, in a time that does not tell how much of them is.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         let pairs = self.0.iter().zip(&other.0);
         let difference =
             pairs.fold(0, |difference, (one, two)| black_box(difference | (one ^ two)));

@@ -32,6 +32,10 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LocalAddress(pub(super) IpAddr);
 
+/// The address from which a request came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PeerAddress(pub(super) IpAddr);
+
 /// Serves connections until `stop` is cancelled. Those that are open then end by themselves.
 pub(super) async fn accept(
     listener: &TcpListener,
@@ -72,10 +76,11 @@ async fn holding(_permit: Option<OwnedSemaphorePermit>, serving: impl Future<Out
 async fn serve(stream: TcpStream, router: Router, head_timeout: Duration, stop: CancellationToken) {
     // Answers are small and awaited: they do not wait for more to be sent with them.
     let _ = stream.set_nodelay(true);
-    let Ok(local) = stream.local_addr() else { return };
+    let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(LocalAddress(local.ip().to_canonical()));
+        request.extensions_mut().insert(PeerAddress(peer.ip().to_canonical()));
         router.call(request)
     });
     let mut connection = std::pin::pin!(
@@ -84,6 +89,7 @@ async fn serve(stream: TcpStream, router: Router, head_timeout: Duration, stop: 
             .header_read_timeout(head_timeout)
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(GivesUp::new(stream, UNREAD)), service)
+            .with_upgrades()
     );
     // Whatever goes wrong with a connection is its client's business, and mostly its end.
     let served = tokio::select! {

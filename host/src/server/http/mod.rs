@@ -9,6 +9,7 @@
 //! - `work` works on requests and writes into an `events` log, from which `reply` reads: so a
 //!   client that vanishes is noticed, and one that comes back finds what it missed.
 //! - `sessions` are those of the older revisions.
+//! - `bridge` is for web clients, which have a session over a WebSocket.
 
 #![expect(
     clippy::result_large_err,
@@ -16,6 +17,7 @@
 )]
 
 mod body;
+pub(in crate::server) mod bridge;
 mod connections;
 mod endpoint;
 mod events;
@@ -49,6 +51,7 @@ use tokio_util::task::TaskTracker;
 use super::access::{Asked, METADATA_PATH};
 use super::mcp::Facade;
 use crate::upstream::Caller;
+use bridge::Bridge;
 use connections::LocalAddress;
 use health::Runtime;
 use origins::Origins;
@@ -79,6 +82,8 @@ struct Http {
     runtime: watch::Receiver<Runtime>,
     workers: TaskTracker,
     stop: CancellationToken,
+    /// The one for web clients.
+    bridge: Option<Arc<Bridge>>,
 }
 
 /// Somebody who was let in, and what it came to.
@@ -132,6 +137,7 @@ pub async fn serve(
         runtime: seen,
         workers: workers.clone(),
         stop: stopped.clone(),
+        bridge: settings.bridge.clone().map(|bridge| Arc::new(Bridge::new(bridge))),
     });
     let router = router(Arc::clone(&http));
     let (most, time) = (settings.max_connections, settings.request_timeout);
@@ -161,6 +167,9 @@ fn router(http: Arc<Http>) -> Router {
             router = router.route(&form, transport.clone());
         }
         router = router.route(&format!("{path}/{{profile}}/"), transport);
+    }
+    if http.bridge.is_some() {
+        router = bridge::routes(router);
     }
     router
         .route(METADATA_PATH, get(metadata))

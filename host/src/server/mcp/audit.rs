@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use serde::Deserialize;
 
-use super::request::{Outcome, Request};
+use super::request::Outcome;
+use crate::upstream::Caller;
 
 /// What the lines go by.
 const TARGET: &str = "toolcell::audit";
@@ -15,7 +16,7 @@ const TARGET: &str = "toolcell::audit";
 const MAX_NAME_CHARS: usize = 100;
 
 /// The line about one call. One that is dropped without an end says that the call was given up.
-pub(super) struct AuditLine {
+pub(in crate::server) struct AuditLine {
     /// Absent if nobody reads it.
     words: Option<Words>,
 }
@@ -29,14 +30,19 @@ struct Words {
 }
 
 impl AuditLine {
-    pub(super) fn begin(request: &Request, profile: Option<&str>, tool: &str) -> Self {
+    pub(in crate::server) fn begin(
+        caller: &Caller,
+        client: &str,
+        profile: Option<&str>,
+        tool: &str,
+    ) -> Self {
         if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
             return Self { words: None };
         }
         Self {
             words: Some(Words {
-                caller: request.caller.id.clone(),
-                client: shown(request.client.name.as_deref().unwrap_or_default()),
+                caller: caller.id.clone(),
+                client: shown(client),
                 profile: profile.unwrap_or("(default)").to_owned(),
                 tool: shown(tool),
                 since: Instant::now(),
@@ -44,7 +50,7 @@ impl AuditLine {
         }
     }
 
-    pub(super) fn end(mut self, outcome: &Outcome) {
+    pub(in crate::server) fn end(mut self, outcome: &Outcome) {
         if let Some(words) = self.words.take() {
             words.tell(match outcome {
                 Err(_) => "refused",

@@ -32,6 +32,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 pub use asking::ForClients;
+pub(in crate::server) use gateway::{Definition, as_result, of_other};
 pub use gateway::{GatewayName, gateway_names};
 pub use stdio::ServeError;
 
@@ -40,7 +41,7 @@ use crate::config::{Config, NoProfile, Profile};
 use crate::tool::Json;
 use crate::upstream::Caller;
 use asking::{Nobody, Parking};
-use audit::AuditLine;
+pub(in crate::server) use audit::AuditLine;
 use gateway::Gateway;
 use kept::{KeptLimits, KeptResults};
 use lifecycle::raw_of;
@@ -139,7 +140,7 @@ impl Facade {
     }
 
     /// What each caller takes of us.
-    fn quotas(&self) -> &Quotas {
+    pub(in crate::server) fn quotas(&self) -> &Quotas {
         &self.shared.quotas
     }
 
@@ -187,6 +188,19 @@ impl Facade {
             return None;
         }
         Some(outcome.map(|result| lifecycle::finish(&client, &method, result)))
+    }
+
+    /// Does the work of a request that brings its own handler: nothing is asked over its exchange.
+    pub(in crate::server) async fn work(&self, request: Request) -> Outcome {
+        match &*request.method {
+            "tools/call" | "resources/read" | "prompts/get" => self.work_on(request).await,
+            _ => self.dispatch(request).await,
+        }
+    }
+
+    /// The name of the profile, if it is not the default one.
+    pub(in crate::server) fn profile_name(&self) -> Option<&str> {
+        self.profile.as_deref()
     }
 
     /// Takes what wants no answer.
@@ -282,7 +296,8 @@ impl Facade {
     /// Calls a tool of whoever has it, within the caller's quotas, and leaves a line about it.
     async fn call_tool(&self, request: &Request) -> Outcome {
         let name: String = request.params.need("name")?;
-        let line = AuditLine::begin(request, self.profile.as_deref(), &name);
+        let client = request.client.name.as_deref().unwrap_or_default();
+        let line = AuditLine::begin(&request.caller, client, self.profile.as_deref(), &name);
         let place = self.quotas().begin_call(request.caller.id.as_ref(), Instant::now());
         let outcome = match place {
             Ok(_place) => self.call_named(name, request).await,

@@ -96,6 +96,13 @@ impl Params {
         Ok(Self { members, meta })
     }
 
+    /// The same, with progress told under this token.
+    pub(in crate::server) fn with_progress_token(mut self, token: &str) -> Self {
+        let token = to_raw_value(token).unwrap_or_default();
+        self.meta.0.insert(Meta::PROGRESS_TOKEN.to_owned(), token);
+        self
+    }
+
     pub(in crate::server) fn raw(&self, name: &str) -> Option<&RawValue> {
         self.members.get(name).map(|value| &**value).filter(|value| value.get() != "null")
     }
@@ -293,6 +300,8 @@ impl Drop for UnderWay {
 pub(in crate::server) struct Exchange {
     pub(in crate::server) peer: Arc<Peer>,
     outlet: Outlet,
+    /// Whether what a script prints is told while it runs, as entries of a log.
+    pub(in crate::server) streams_output: bool,
 }
 
 /// Where what belongs to a request goes.
@@ -306,12 +315,12 @@ enum Outlet {
 
 impl Exchange {
     pub(in crate::server) fn new(peer: Arc<Peer>, outbox: Outbox) -> Self {
-        Self { peer, outlet: Outlet::Own(outbox) }
+        Self { peer, outlet: Outlet::Own(outbox), streams_output: false }
     }
 
     /// For work that outlives the request that began it.
     pub(in crate::server) fn relayed(peer: Arc<Peer>, relay: Arc<Relay>) -> Self {
-        Self { peer, outlet: Outlet::Relay(relay) }
+        Self { peer, outlet: Outlet::Relay(relay), streams_output: false }
     }
 
     /// Where messages go as they are.

@@ -176,7 +176,8 @@ impl Beginning<'_> {
     fn connect(&self, way: Way) -> Result<Attempt, UpstreamError> {
         let settings = self.settings;
         let inbox = Inbox::new(settings.name.clone(), self.client.handler.clone());
-        let inbox = Arc::new(inbox.telling(self.client.news.clone()));
+        let Client { news, notices, .. } = self.client;
+        let inbox = Arc::new(inbox.telling(news.clone(), notices.clone()));
         // What fails before anything was sent is a matter of the settings or of this machine.
         let link = self.link(way, &inbox).map_err(|cause| UpstreamError::Unavailable {
             server: settings.name.clone(),
@@ -195,8 +196,8 @@ impl Beginning<'_> {
                 let program = Program { command, args, env, cwd: cwd.as_deref() };
                 let name = settings.name.as_str();
                 let (process, pipes) = Process::start(&program, Arc::clone(&redactor), name)?;
-                let write_timeout = settings.timeouts.write;
-                Ok(Arc::new(Stdio::new(process, pipes, write_timeout, inbox, redactor)))
+                let writing = (settings.timeouts.write, settings.encoding);
+                Ok(Arc::new(Stdio::new(process, pipes, writing, inbox, redactor)))
             }
             TransportSettings::Http(http) if way == Way::Sse => {
                 Ok(Arc::new(Sse::new(settings, http, inbox, redactor, tokens)?))

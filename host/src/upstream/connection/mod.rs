@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -25,9 +25,10 @@ pub(super) use remote::{Patience, Question, Remote};
 use crate::ids::UpstreamName;
 use crate::offers::Offers;
 use crate::tool::{Json, Phase, ToolOutput};
+use crate::upstream::about::About;
 use crate::upstream::auth::Authorization;
 use crate::upstream::catalog::Catalog;
-use crate::upstream::client::{CallContext, ClientHandler};
+use crate::upstream::client::{CallContext, ClientHandler, ServerNotice};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::files::Files;
 use crate::upstream::handshake::{Era, RequestMeta};
@@ -55,6 +56,36 @@ pub(super) struct Client {
     pub(super) authorization: Authorization,
     /// Told whenever what servers list may have changed.
     pub(super) news: News,
+    /// Told what servers say unasked.
+    pub(super) notices: Notices,
+}
+
+/// Notices that wait for whoever is slow to read them. The oldest give way.
+const NOTICES: usize = 64;
+
+/// Where what servers say unasked is told.
+#[derive(Clone)]
+pub(super) struct Notices(broadcast::Sender<ServerNotice>);
+
+impl Default for Notices {
+    fn default() -> Self {
+        Self(broadcast::channel(NOTICES).0)
+    }
+}
+
+impl Notices {
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<ServerNotice> {
+        self.0.subscribe()
+    }
+
+    /// Whether anybody reads them.
+    pub(super) fn are_read(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+
+    pub(super) fn tell(&self, notice: ServerNotice) {
+        let _ = self.0.send(notice);
+    }
 }
 
 /// Counts the moments after which a list of some server may be another than before.
@@ -93,6 +124,19 @@ impl Connection {
         match self {
             Self::Remote(remote) => remote.info.era,
             Self::Files(_) | Self::Recorded(_) => Era::Modern,
+        }
+    }
+
+    /// What the server says about itself.
+    pub(super) fn about(&self) -> About {
+        match self {
+            Self::Remote(remote) => About {
+                name: remote.info.name.clone(),
+                version: remote.info.version.clone(),
+                instructions: remote.info.instructions.clone(),
+                capabilities: remote.info.capabilities.clone(),
+            },
+            Self::Files(_) | Self::Recorded(_) => About::of_tools(),
         }
     }
 

@@ -12,6 +12,7 @@
 
 mod backoff;
 mod breaker;
+mod held;
 mod link;
 mod questions;
 mod scope;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::ids::{ToolName, UpstreamName};
 use crate::offers::{Offers, Prompt, Resource, ResourceTemplate};
@@ -32,14 +33,15 @@ use crate::upstream::auth::{Authorization, AuthorizationPrompt, Provider};
 use crate::upstream::caller::Caller;
 use crate::upstream::catalog::Catalog;
 use crate::upstream::check::{self, CheckReport};
-use crate::upstream::client::{CallContext, ClientHandler};
-use crate::upstream::connection::{self, Client, News, Question};
+use crate::upstream::client::{CallContext, ClientHandler, ServerNotice};
+use crate::upstream::connection::{self, Client, Question};
 use crate::upstream::contents::{PromptOutput, ResourceOutput};
 use crate::upstream::error::{Cause, UpstreamError};
 use crate::upstream::health::Health;
 use crate::upstream::settings::{TransportSettings, UpstreamSettings};
 use scope::Scope;
 use server::{Call, Server};
+pub use held::Held;
 pub use updates::ResourceUpdates;
 
 /// The upstreams of a host. Cheap to clone; all clones share the connections. Dropping the last one
@@ -88,7 +90,7 @@ impl Upstreams {
         handler: Option<Arc<dyn ClientHandler>>,
         authorization: Authorization,
     ) -> Result<Self, DuplicateUpstream> {
-        let client = Client { handler, authorization, news: News::default() };
+        let client = Client { handler, authorization, ..Client::default() };
         let health = Health::default();
         let servers = RwLock::default();
         let upstreams = Self { inner: Arc::new(Inner { servers, client, health }) };
@@ -126,6 +128,12 @@ impl Upstreams {
     /// counted does not mean that anything changed.
     pub fn news(&self) -> watch::Receiver<u64> {
         self.inner.client.news.subscribe()
+    }
+
+    /// What servers say that belongs to no call: that a list or a resource changed, mostly. Who falls
+    /// behind misses some.
+    pub fn notices(&self) -> broadcast::Receiver<ServerNotice> {
+        self.inner.client.notices.subscribe()
     }
 
     /// What is offered beside the servers changed: whoever waits for [`Upstreams::news`] looks again.
@@ -294,6 +302,17 @@ impl Access {
     /// callers. Connects nothing.
     pub fn known_catalog(&self, name: &UpstreamName) -> Option<Arc<Catalog>> {
         self.servers.get(name)?.known_catalog()
+    }
+
+    /// Connects to a server and keeps the connection open as long as the handle lives.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    pub async fn hold(&self, name: &UpstreamName) -> Result<Held, UpstreamError> {
+        let server = self.server(name)?;
+        server.unless_closing(server.hold(&self.scope)).await
     }
 
     /// Calls a tool with a JSON object as its arguments. `timeout`, or the server's own

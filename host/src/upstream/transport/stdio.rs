@@ -17,6 +17,7 @@ use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::upstream::encoding::TextEncoding;
 use crate::upstream::error::Cause;
 use crate::upstream::inbox::Inbox;
 use crate::upstream::message::{self, AnswerFault, Incoming, MAX_MESSAGE_BYTES};
@@ -56,6 +57,7 @@ struct Shared {
     inbox: Arc<Inbox>,
     redactor: Arc<Redactor>,
     waiting: Waiting,
+    encoding: TextEncoding,
     noise: Mutex<String>,
 }
 
@@ -64,7 +66,7 @@ impl Stdio {
     pub(in crate::upstream) fn new(
         process: Process,
         pipes: Pipes,
-        write_timeout: Duration,
+        (write_timeout, encoding): (Duration, TextEncoding),
         inbox: Arc<Inbox>,
         redactor: Arc<Redactor>,
     ) -> Self {
@@ -73,6 +75,7 @@ impl Stdio {
             inbox,
             redactor,
             waiting: Waiting::default(),
+            encoding,
             noise: Mutex::default(),
         });
         let (outbox, queue) = mpsc::channel(WRITE_QUEUE);
@@ -96,6 +99,7 @@ impl Stdio {
     async fn send(&self, message: Vec<u8>) -> Result<(), TransportError> {
         let outbox = self.outbox().ok_or(TransportError::Closed)?;
         // The queue ends with the writer, which ends when the server closes its stdin.
+        let message = self.shared.encoding.encode(message);
         outbox.send(message.into()).await.map_err(|_| {
             TransportError::Lost(Cause::new(self.shared.explain("it closed its stdin")))
         })
@@ -246,7 +250,7 @@ async fn read(stdout: ChildStdout, shared: Arc<Shared>, outbox: mpsc::WeakSender
         };
         let Some(line) = line else { break "it closed its stdout" };
         match line {
-            Line::Whole(text) => match message::read(text) {
+            Line::Whole(text) => match read_line(&shared, text) {
                 Ok(messages) => {
                     noise_bytes = 0;
                     for message in messages {
@@ -279,6 +283,18 @@ async fn read(stdout: ChildStdout, shared: Arc<Shared>, outbox: mpsc::WeakSender
     shared.waiting.lose(TransportError::Lost(Cause::new(shared.explain(&what))));
 }
 
+/// The messages of a line.
+fn read_line(shared: &Shared, line: &[u8]) -> Result<Vec<Incoming>, message::NotAMessage> {
+    let Ok(text) = shared.encoding.decode(line) else {
+        if let Some(id) = message::find_id(line, line) {
+            let why = "it has bytes that are no characters of its encoding".to_owned();
+            shared.waiting.answer(id, Err(TransportError::Answer(AnswerFault::Malformed(why))));
+        }
+        return Err(message::NotAMessage);
+    };
+    message::read(&text)
+}
+
 /// Resolves when the process has ended and its stdout was given time to run dry.
 async fn after_exit(process: &Process) {
     process.ended().await;
@@ -290,10 +306,10 @@ fn take(shared: &Shared, outbox: &mpsc::WeakSender<Bytes>, message: Incoming) {
         shared.waiting.answer(id, outcome.map_err(TransportError::Answer));
         return;
     }
-    let outbox = outbox.clone();
-    shared.inbox.take(message, None, |answer| async move {
+    let (outbox, encoding) = (outbox.clone(), shared.encoding);
+    shared.inbox.take(message, None, move |answer| async move {
         if let Some(outbox) = outbox.upgrade() {
-            let _ = outbox.send(answer.into()).await;
+            let _ = outbox.send(encoding.encode(answer).into()).await;
         }
     });
 }
@@ -301,6 +317,9 @@ fn take(shared: &Shared, outbox: &mpsc::WeakSender<Bytes>, message: Incoming) {
 fn note_noise(shared: &Shared, text: &[u8]) {
     let text = String::from_utf8_lossy(&text[..text.len().min(NOISE_EXCERPT_BYTES)]);
     let text = shared.redactor.clean(text.trim());
+    if !text.is_empty() {
+        shared.inbox.note_malformed(&text);
+    }
     let mut noise = shared.noise.lock().unwrap_or_else(PoisonError::into_inner);
     if noise.is_empty() {
         *noise = text.into_owned();

@@ -60,6 +60,7 @@ struct Shared {
     revision: Mutex<Revision>,
     session: Mutex<Option<HeaderValue>>,
     lost: AtomicBool,
+    says_goodbye: bool,
     inbox: Arc<Inbox>,
 }
 
@@ -87,6 +88,7 @@ impl StreamableHttp {
             endpoint: Endpoint::new(settings, http, redactor, tokens)?,
             revision: Mutex::new(Revision::Unsettled),
             session: Mutex::default(),
+            says_goodbye: http.says_goodbye,
             lost: AtomicBool::new(false),
             inbox,
         };
@@ -152,7 +154,7 @@ impl Transport for StreamableHttp {
         self.abandon();
         self.shared.lost.store(true, Ordering::Release);
         let shared = &self.shared;
-        if shared.session().is_some() {
+        if shared.says_goodbye && shared.session().is_some() {
             let goodbye = shared.with_state(shared.endpoint.delete());
             let _ = tokio::time::timeout(GOODBYE_TIME, shared.endpoint.send(&goodbye)).await;
         }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Answer, Facade, report};
 use crate::Script;
-use crate::events::RunEvent;
+use crate::events::{RunEvent, Stream};
 use crate::language::Language;
 use crate::server::mcp::request::{Exchange, Request};
 
@@ -100,15 +100,26 @@ struct Progress<'a> {
     exchange: &'a Exchange,
     token: Option<&'a RawValue>,
     told: u32,
+    printed: Printed,
 }
 
 impl<'a> Progress<'a> {
     fn new(request: &'a Request) -> Self {
         let token = request.params.meta.progress_token();
-        Self { exchange: &request.exchange, token, told: 0 }
+        Self { exchange: &request.exchange, token, told: 0, printed: Printed::default() }
     }
 
     async fn tell(&mut self, event: &RunEvent) {
+        if let RunEvent::Printed { to, bytes } = event {
+            if self.exchange.streams_output
+                && let Some(text) = self.printed.take(*to, bytes)
+            {
+                let logger = if *to == Stream::Stdout { "stdout" } else { "stderr" };
+                let params = json!({ "level": "info", "logger": logger, "data": text });
+                self.exchange.notify("notifications/message", &params).await;
+            }
+            return;
+        }
         let words = match event {
             RunEvent::CallStarted { tool, .. } => format!("calling {tool}"),
             RunEvent::Progress { message: Some(words), .. } => words.clone(),
@@ -122,5 +133,31 @@ impl<'a> Progress<'a> {
         let Some(token) = self.token.filter(|_| self.told <= MAX_NOTIFICATIONS) else { return };
         let params = json!({ "progressToken": token, "progress": self.told, "message": words });
         self.exchange.notify("notifications/progress", &params).await;
+    }
+}
+
+/// What a script prints comes in pieces that may end within a character.
+#[derive(Default)]
+struct Printed {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Printed {
+    /// As much as is whole characters.
+    fn take(&mut self, to: Stream, bytes: &[u8]) -> Option<String> {
+        let kept = match to {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        kept.extend_from_slice(bytes);
+        // A character has four bytes at most, so no more than three can wait for the rest.
+        let whole = match std::str::from_utf8(kept) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => kept.len(),
+        };
+        let rest = kept.split_off(whole);
+        let text = String::from_utf8_lossy(&std::mem::replace(kept, rest)).into_owned();
+        (!text.is_empty()).then_some(text)
     }
 }

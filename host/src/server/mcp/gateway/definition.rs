@@ -60,11 +60,11 @@ const KNOWN_ANNOTATIONS: [(&str, Form); 8] = [
 ];
 
 /// The members of an entry, in the server's order.
-pub(super) struct Definition(IndexMap<String, Json>);
+pub(in crate::server) struct Definition(IndexMap<String, Json>);
 
 impl Definition {
     /// Of what a server listed.
-    pub(super) fn of(raw: &RawValue) -> Self {
+    pub(in crate::server) fn of(raw: &RawValue) -> Self {
         let mut members: IndexMap<String, Json> =
             serde_json::from_str(raw.get()).unwrap_or_default();
         drop_misshapen(&mut members, &KNOWN);
@@ -78,7 +78,7 @@ impl Definition {
     }
 
     /// Of a tool, with what the operator says about it.
-    pub(super) fn of_tool(tool: &ToolDescription, own: Option<&ToolSettings>) -> Self {
+    pub(in crate::server) fn of_tool(tool: &ToolDescription, own: Option<&ToolSettings>) -> Self {
         let mut definition = match &tool.raw {
             Some(raw) => Self::of(raw),
             None => Self::of_own_tool(tool),
@@ -156,7 +156,7 @@ impl Definition {
         }
     }
 
-    pub(super) fn finish(self) -> Arc<RawValue> {
+    pub(in crate::server) fn finish(self) -> Arc<RawValue> {
         to_raw_value(&self.0).unwrap_or_default().into()
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn no_tool(name: &str, near: &[String], missing: &[String]) -> Outcom
 }
 
 /// A read, a prompt or another question that failed. A server's own error passes.
-pub(super) fn of_other(error: &CallError) -> RpcError {
+pub(in crate::server) fn of_other(error: &CallError) -> RpcError {
     match error {
         CallError::Rejected { code, message, data } => {
             RpcError { code: *code, message: message.clone(), data: data.clone() }

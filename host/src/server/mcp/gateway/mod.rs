@@ -30,8 +30,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 pub(super) use changes::Watched;
+pub(in crate::server) use definition::Definition;
+pub(in crate::server) use failure::of_other;
 pub(super) use forward::gravity;
 pub(super) use lists::{Missing, gather};
+pub(in crate::server) use tools::as_result;
 pub use tools::{GatewayName, gateway_names};
 
 use super::Facade;

@@ -369,7 +369,7 @@ fn near(shown: &str, known: &[String]) -> Vec<String> {
 }
 
 /// The result as its server sent it.
-fn as_result(output: ToolOutput) -> Json {
+pub(in crate::server) fn as_result(output: ToolOutput) -> Json {
     if let Some(raw) = output.raw {
         return Arc::unwrap_or_clone(raw);
     }
