@@ -328,7 +328,7 @@ impl Inbox {
     }
 
     fn take_news(&self, method: &str, params: Option<Json>, origin: Option<&Arc<Watch>>) {
-        if self.notices.are_read() && self.belongs_to_nobody(method, params.as_deref(), origin) {
+        if self.notices.are_heard() && self.belongs_to_nobody(method, params.as_deref(), origin) {
             self.give_notice(Some(method), params.clone());
         }
         match method {
@@ -367,7 +367,7 @@ impl Inbox {
 
     /// What came is no message.
     pub(super) fn note_malformed(&self, text: &str) {
-        if self.notices.are_read() {
+        if self.notices.are_heard() {
             let shown: String = text.chars().take(MALFORMED_CHARACTERS).collect();
             self.give_notice(None, to_raw_value(&shown).ok());
         }
@@ -378,7 +378,7 @@ impl Inbox {
             return;
         }
         let (server, method) = (self.server.clone(), method.map(Arc::from));
-        self.notices.tell(ServerNotice { server, method, params: params.map(Arc::new) });
+        self.notices.tell(&ServerNotice { server, method, params: params.map(Arc::new) });
     }
 
     fn note_change(&self, count: impl FnOnce(&mut Changes)) {

@@ -63,7 +63,7 @@ pub use health::{Health, HealthMark, ServerHealth, ServerState, Transition};
 pub(crate) use health::{iso_time, one_line};
 pub(crate) use message::write as write_message;
 pub(crate) use param_headers::said_in_call;
-pub use pool::{Access, DuplicateUpstream, Held, ResourceUpdates, Upstreams};
+pub use pool::{Access, DuplicateUpstream, Held, Listening, ResourceUpdates, Upstreams};
 pub(crate) use transport::http::find_cause;
 pub(crate) use webhook::Webhook;
 

@@ -13,6 +13,7 @@
 //! | a real one over HTTP+SSE | [`fixtures::everything_sse`], [`fixtures::python_sse`] |
 //! | a proxy, or TLS, before a server | [`Proxy::before`], [`TlsEnd::before`] |
 //! | `toolcell serve` on a port of its own, and raw HTTP to it | [`Serving`] |
+//! | the same with a bridge, and a web client of it | [`web::Bridged`], [`web::WebClient`] |
 //! | the proof that no process is left | [`Marker`] |
 //! | a client of `toolcell mcp` that sees every byte | [`Talking::legacy`], [`Talking::modern`] |
 //! | an agent framework as a client of `toolcell` | [`clients::AUTOGEN`] and the others |
@@ -51,6 +52,7 @@ pub mod registry;
 pub mod serving;
 pub mod talking;
 pub mod tiny_mcp;
+pub mod web;
 
 pub use cli::{Cli, Finished, Running, Signal};
 pub use fixtures::Server;

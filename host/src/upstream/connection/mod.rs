@@ -8,12 +8,12 @@ mod lists;
 mod params;
 mod remote;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -60,31 +60,34 @@ pub(super) struct Client {
     pub(super) notices: Notices,
 }
 
-/// Notices that wait for whoever is slow to read them. The oldest give way.
-const NOTICES: usize = 64;
+/// Who hears what servers say unasked.
+#[derive(Clone, Default)]
+pub(super) struct Notices(Arc<Mutex<Vec<Weak<Listener>>>>);
 
-/// Where what servers say unasked is told.
-#[derive(Clone)]
-pub(super) struct Notices(broadcast::Sender<ServerNotice>);
-
-impl Default for Notices {
-    fn default() -> Self {
-        Self(broadcast::channel(NOTICES).0)
-    }
-}
+/// Hears a notice, in the order in which servers say them, and before what the same server says next.
+/// It is called in the loop that reads from the server, so it must not wait.
+pub(super) type Listener = dyn Fn(&ServerNotice) + Send + Sync;
 
 impl Notices {
-    pub(super) fn subscribe(&self) -> broadcast::Receiver<ServerNotice> {
-        self.0.subscribe()
+    /// Has somebody hear them as long as they are held elsewhere.
+    pub(super) fn listen(&self, listener: &Arc<Listener>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|known| known.strong_count() > 0);
+        all.push(Arc::downgrade(listener));
     }
 
-    /// Whether anybody reads them.
-    pub(super) fn are_read(&self) -> bool {
-        self.0.receiver_count() > 0
+    /// Whether anybody hears them.
+    pub(super) fn are_heard(&self) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().any(|known| known.strong_count() > 0)
     }
 
-    pub(super) fn tell(&self, notice: ServerNotice) {
-        let _ = self.0.send(notice);
+    pub(super) fn tell(&self, notice: &ServerNotice) {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: Vec<Arc<Listener>> = all.iter().filter_map(Weak::upgrade).collect();
+        for listener in all {
+            listener(notice);
+        }
     }
 }
 

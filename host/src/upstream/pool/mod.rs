@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 use crate::ids::{ToolName, UpstreamName};
 use crate::offers::{Offers, Prompt, Resource, ResourceTemplate};
@@ -58,6 +58,11 @@ struct Inner {
 }
 
 type Servers = IndexMap<UpstreamName, Arc<Server>>;
+
+/// See [`Upstreams::listen`].
+pub struct Listening {
+    _listener: Arc<connection::Listener>,
+}
 
 /// The configured names are not unique.
 #[derive(Debug, thiserror::Error)]
@@ -130,10 +135,12 @@ impl Upstreams {
         self.inner.client.news.subscribe()
     }
 
-    /// What servers say that belongs to no call: that a list or a resource changed, mostly. Who falls
-    /// behind misses some.
-    pub fn notices(&self) -> broadcast::Receiver<ServerNotice> {
-        self.inner.client.notices.subscribe()
+    /// Has somebody hear what servers say that belongs to no call, that a list or a resource changed
+    /// mostly, until the handle is dropped. It is told in its order, and must not wait.
+    pub fn listen(&self, hear: impl Fn(&ServerNotice) + Send + Sync + 'static) -> Listening {
+        let listener: Arc<connection::Listener> = Arc::new(hear);
+        self.inner.client.notices.listen(&listener);
+        Listening { _listener: listener }
     }
 
     /// What is offered beside the servers changed: whoever waits for [`Upstreams::news`] looks again.

@@ -6,7 +6,8 @@
 //!   (`admission`), and gives out a ticket (`tickets`), which opens one socket once (`socket`).
 //! - `session` is what goes on over a socket: `operations` and JSON-RPC (`rpc`) ask its `target`, which
 //!   is a server or toolcell itself; `dump` gives answers the form that such clients know.
-//! - `outlet` carries frames (`frames`) to the client, `asking` has it answer what servers ask.
+//! - `outlet` carries frames (`frames`) to the client, `asking` has it answer what servers ask, `ear`
+//!   hears what they say unasked.
 //! - `table` are the sessions as `status` tells of them; `rate` bounds how fast they begin.
 //!
 //! A page's origin is looked at before any of this, as for all of the listener. It is not enough: a
@@ -17,6 +18,7 @@ mod admission;
 mod asking;
 mod connect;
 mod dump;
+mod ear;
 mod frames;
 mod operations;
 mod outlet;

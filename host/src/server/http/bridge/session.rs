@@ -11,13 +11,14 @@ use futures::StreamExt as _;
 use futures::stream::SplitStream;
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::asking::Asker;
+use super::ear::Ear;
 use super::frames::{self, Frame, NoFrame, Object, Received, as_python};
 use super::operations::{self, Operation};
 use super::outlet::{Ending, Outlet};
@@ -29,7 +30,7 @@ use super::{Bridge, Http, dump, lock, rpc};
 use crate::server::mcp::request::Params;
 use crate::server::mcp::wire::{self, Incoming, Read, RpcError};
 use crate::tool::{Json, Phase};
-use crate::upstream::{ServerNotice, UpstreamError};
+use crate::upstream::UpstreamError;
 
 /// Frames that a client may send before its server is there. They are worked on then, in their order.
 const EARLY: usize = 16;
@@ -42,16 +43,6 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How often a session is looked at.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// The notifications that clients are shown: those that the original knows.
-const SHOWN: [&str; 6] = [
-    "notifications/message",
-    "notifications/progress",
-    "notifications/tools/list_changed",
-    "notifications/resources/list_changed",
-    "notifications/resources/updated",
-    "notifications/prompts/list_changed",
-];
 
 /// Bytes of an id that a client gives to an operation.
 const MAX_ID_BYTES: usize = 256;
@@ -138,7 +129,9 @@ impl Session {
         stop: &CancellationToken,
     ) -> Option<Ending> {
         // Before anything is connected, so that nothing is missed.
-        let notices = target.notices();
+        let ear = Ear::new(Arc::clone(&self.outlet));
+        let hearing = Arc::clone(&ear);
+        let _listening = target.listen(move |notice| hearing.hear(notice));
         let welcome = match self.connect(stream, target, stop).await {
             Ok(welcome) => welcome,
             Err(ending) => return ending,
@@ -149,6 +142,7 @@ impl Session {
             .with("session_id", &self.outlet.session)
             .with("capabilities", &capabilities);
         self.outlet.send(frame.finish());
+        ear.open();
         let live = Live {
             settings: &self.settings,
             outlet: &self.outlet,
@@ -162,7 +156,7 @@ impl Session {
             asked: Instant::now(),
         };
         let early = std::mem::take(&mut self.early);
-        live.run(stream, early, notices, stop).await
+        live.run(stream, early, stop).await
     }
 
     /// Waits for the server, and hears whether the client goes away meanwhile.
@@ -249,7 +243,6 @@ impl Live<'_> {
         mut self,
         stream: &mut SplitStream<WebSocket>,
         early: VecDeque<Message>,
-        mut notices: Option<broadcast::Receiver<ServerNotice>>,
         stop: &CancellationToken,
     ) -> Option<Ending> {
         for message in early {
@@ -271,7 +264,6 @@ impl Live<'_> {
                         tracing::error!(%error, "work of a session failed; that is toolcell's fault");
                     }
                 }
-                notice = next(&mut notices) => self.tell_notice(&notice),
                 _ = ticks.tick() => {
                     if let ControlFlow::Break(ending) = self.look(&mut pinged) {
                         break ending;
@@ -314,24 +306,6 @@ impl Live<'_> {
             self.outlet.ping();
         }
         ControlFlow::Continue(())
-    }
-
-    fn tell_notice(&self, notice: &ServerNotice) {
-        if !self.target.concerns(notice) {
-            return;
-        }
-        let params = notice.params.as_ref().map(|params| &***params);
-        match &notice.method {
-            Some(method) if SHOWN.contains(&&**method) => self.outlet.notification(method, params),
-            Some(_) => {}
-            None => {
-                let text = params.and_then(|text| serde_json::from_str(text.get()).ok());
-                let text: String = text.unwrap_or_default();
-                let details = Object::default().with("details", &format!("ValueError: {text}"));
-                let words = format!("Protocol error: {text}");
-                self.outlet.activity("error", &words, &details);
-            }
-        }
     }
 
     fn take(&mut self, message: Message) -> Flow {
@@ -488,18 +462,6 @@ fn id_of(frame: &Received) -> Option<Json> {
     let id = frame.raw("request_id")?;
     let is_scalar = !id.get().starts_with(['{', '[']);
     (is_scalar && id.get().len() <= MAX_ID_BYTES).then(|| id.to_owned())
-}
-
-/// The next notice; never, where there are none.
-async fn next(notices: &mut Option<broadcast::Receiver<ServerNotice>>) -> ServerNotice {
-    while let Some(receiver) = notices {
-        match receiver.recv().await {
-            Ok(notice) => return notice,
-            Err(broadcast::error::RecvError::Lagged(_)) => {}
-            Err(broadcast::error::RecvError::Closed) => *notices = None,
-        }
-    }
-    std::future::pending().await
 }
 
 /// How a session ends whose socket broke.

@@ -18,11 +18,10 @@ use super::outlet::Outlet;
 use crate::server::mcp::request::Params;
 use crate::server::mcp::wire;
 use crate::tool::Json;
-use crate::upstream::{Caller, ServerNotice, UpstreamError};
+use crate::upstream::{Caller, Listening, ServerNotice, UpstreamError};
 use built_in::BuiltIn;
 pub(super) use fault::{Fault, cause};
 use server::Server;
-use tokio::sync::broadcast;
 
 use crate::server::mcp::Facade;
 
@@ -83,19 +82,14 @@ impl Target {
         }
     }
 
-    /// What servers say that belongs to no call.
-    pub(super) fn notices(&self) -> Option<broadcast::Receiver<ServerNotice>> {
+    /// Has what servers say that belongs to no call told.
+    pub(super) fn listen(
+        &self,
+        hear: impl Fn(&ServerNotice) + Send + Sync + 'static,
+    ) -> Option<Listening> {
         match self {
-            Self::Server(server) => Some(server.notices()),
+            Self::Server(server) => Some(server.listen(hear)),
             Self::BuiltIn(_) => None,
-        }
-    }
-
-    /// Whether a session may be told a notice.
-    pub(super) fn concerns(&self, notice: &ServerNotice) -> bool {
-        match self {
-            Self::Server(server) => server.concerns(notice),
-            Self::BuiltIn(_) => false,
         }
     }
 

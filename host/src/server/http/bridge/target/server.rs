@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 
 use super::fault::refused;
 use super::{Fault, Welcome, World};
@@ -23,7 +23,7 @@ use crate::server::mcp::{AuditLine, Definition, Facade, as_result};
 use crate::tool::{CallError, CallMethod, Json};
 use crate::upstream::settings::UpstreamSettings;
 use crate::upstream::{
-    About, Access, CallContext, Caller, ClientHandler, Held, ServerNotice, UpstreamError,
+    About, Access, CallContext, Caller, ClientHandler, Held, Listening, ServerNotice, UpstreamError,
 };
 use crate::{CallOptions, Host};
 
@@ -104,13 +104,15 @@ impl Server {
         lock(&self.held).as_ref().is_some_and(Held::is_lost)
     }
 
-    pub(super) fn notices(&self) -> broadcast::Receiver<ServerNotice> {
-        self.host.upstreams().notices()
-    }
-
-    /// What others' calls brought about is none of this session's business.
-    pub(super) fn concerns(&self, notice: &ServerNotice) -> bool {
-        notice.server == self.name && (self.is_own || notice.is_for_all())
+    /// Has the client told what the server says that belongs to no call. What others' calls brought
+    /// about is none of its business.
+    pub(super) fn listen(&self, hear: impl Fn(&ServerNotice) + Send + Sync + 'static) -> Listening {
+        let (name, is_own) = (self.name.clone(), self.is_own);
+        self.host.upstreams().listen(move |notice| {
+            if notice.server == name && (is_own || notice.is_for_all()) {
+                hear(notice);
+            }
+        })
     }
 
     pub(super) async fn close(&self) {
