@@ -22,7 +22,7 @@ async fn asked(client: &mut WebClient) -> (Value, Value) {
             break frame;
         }
     };
-    (activity, client.next().await)
+    (activity, client.next_of("elicitation_request").await)
 }
 
 async fn answer(client: &mut WebClient, question: &Value, members: Value) {
@@ -53,7 +53,12 @@ fn a_person_fills_in_a_form_or_does_not() {
         assert!(question["requestedSchema"]["properties"]["name"].is_object(), "{question}");
 
         answer(&mut client, &question, json!({ "action": "accept", "data": { "name": "Ada" } })).await;
-        let seen = client.next().await;
+        let seen = loop {
+            let frame = client.next_of("mcp_activity").await;
+            if frame["activity_type"] != "protocol" {
+                break frame;
+            }
+        };
         assert_eq!(seen["message"], "User responded to elicitation request", "{seen}");
         let response = json!({ "meta": null, "action": "accept", "content": { "name": "Ada" } });
         assert_eq!((&seen["details"]["response"], &seen["details"]["status"]), (&response, &json!("completed")));
@@ -62,8 +67,7 @@ fn a_person_fills_in_a_form_or_does_not() {
 
         // It is answered now.
         answer(&mut client, &question, json!({ "action": "decline" })).await;
-        let again = client.next().await;
-        assert_eq!(again["type"], "operation_error", "{again}");
+        let again = client.next_of("operation_error").await;
         assert!(again.get("operation").is_none(), "{again}");
         let id = question["request_id"].as_str().expect("an id");
         assert_eq!(again["error"], format!("Unknown elicitation request_id: {id}"));
@@ -81,7 +85,12 @@ fn a_person_fills_in_a_form_or_does_not() {
         }
         let (_, question) = asked(&mut client).await;
         answer(&mut client, &question, json!({ "action": "accept", "data": [1] })).await;
-        let seen = client.next_of("mcp_activity").await;
+        let seen = loop {
+            let frame = client.next_of("mcp_activity").await;
+            if frame["activity_type"] == "elicitation" {
+                break frame;
+            }
+        };
         assert_eq!(seen["details"]["response"]["code"], -32603, "{seen}");
     });
 }
@@ -93,8 +102,13 @@ fn a_question_that_nobody_answers_ends_in_words() {
         let (_, mut client) = bridged.open_named("everything").await;
         asked(&mut client).await;
         let words = "User did not respond to elicitation request within 1 seconds";
-        let seen = client.next_of("mcp_activity").await;
-        assert_eq!(seen["activity_type"], "error", "{seen}");
+        let seen = loop {
+            // The server logs meanwhile.
+            let frame = client.next_of("mcp_activity").await;
+            if frame["activity_type"] == "error" {
+                break frame;
+            }
+        };
         assert_eq!(seen["message"], format!("Elicitation timeout: {words}"));
         assert_eq!((&seen["details"]["error"], &seen["details"]["timeout"]), (&json!(words), &json!(1)));
         loop {
@@ -139,7 +153,12 @@ fn a_model_of_the_clients_answers_where_it_has_one() {
         };
         assert_eq!(asked["message"], "Tool requested AI sampling for 1 message(s)");
         assert_eq!(asked["details"]["params"]["stopSequences"], json!(null), "{asked}");
-        let given = client.next().await;
+        let given = loop {
+            let frame = client.next_of("mcp_activity").await;
+            if frame["activity_type"] == "sampling" {
+                break frame;
+            }
+        };
         assert_eq!(given["message"], "Provided default sampling response to tool", "{given}");
         let done = client.next_of("operation_result").await;
         assert!(text(&done).contains("placeholder response"), "{done}");
@@ -179,8 +198,9 @@ fn two_sessions_are_asked_each_for_itself() {
         let (_, first) = asked(&mut one).await;
         let (_, second) = asked(&mut other).await;
         answer(&mut other, &first, json!({ "action": "decline" })).await;
-        let unknown = other.next().await;
-        assert_eq!(unknown["type"], "operation_error", "another's question is none of mine: {unknown}");
+        let unknown = other.next_of("operation_error").await;
+        let words = unknown["error"].as_str().expect("words");
+        assert!(words.starts_with("Unknown elicitation"), "another's question is none of mine: {words}");
         answer(&mut one, &first, json!({ "action": "accept", "data": { "name": "Ada" } })).await;
         answer(&mut other, &second, json!({ "action": "accept", "data": { "name": "Bob" } })).await;
         assert!(text(&one.next_of("operation_result").await).contains("Ada"));

@@ -111,12 +111,17 @@ impl Entry {
             EntryKind::Requested { tool, arguments, .. } => tool.len() + arguments.len(),
             EntryKind::Refused { tool, .. } => tool.len(),
             EntryKind::Completed { answer, .. } => match answer.as_ref() {
-                Ok(output) => output.size_bytes(),
+                // The result as its server sent it is kept beside what was read of it.
+                Ok(output) => {
+                    let raw = output.raw.as_ref().map_or(0, |raw| raw.get().len());
+                    output.size_bytes() + raw + size_of_val(&*output.content)
+                }
                 Err(error) => error.message().len(),
             },
             EntryKind::Cancelled { .. } => 0,
             EntryKind::Ended { outcome } => outcome.len(),
         };
-        payload + size_of::<Self>()
+        // What the allocator needs for a handful of texts, too.
+        payload + size_of::<Self>() + 128
     }
 }

@@ -17,6 +17,10 @@ pub struct MemoryStore {
     records: Mutex<Records>,
 }
 
+/// What the record of a run takes besides its entries: many runs are a single call, and then this is
+/// most of it.
+const RECORD_BYTES: usize = 512 + 4 * size_of::<Entry>();
+
 #[derive(Debug, Default)]
 struct Records {
     by_run: HashMap<RunId, Record>,
@@ -55,11 +59,12 @@ impl Default for MemoryStore {
 #[async_trait]
 impl JournalStore for MemoryStore {
     async fn append(&self, run: &RunId, entry: Entry) -> Result<(), JournalError> {
-        let bytes = entry.size_bytes();
+        let mut bytes = entry.size_bytes();
         let mut records = self.lock();
         let records = &mut *records;
         if !records.by_run.contains_key(run) {
             records.order.push_back(run.clone());
+            bytes += RECORD_BYTES;
         }
         let record = records.by_run.entry(run.clone()).or_default();
         record.entries.push(entry);
@@ -96,7 +101,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_runs_are_forgotten_first_and_the_newest_is_kept_whatever_its_size() {
-        let store = MemoryStore::new(2 * ended("ok").size_bytes());
+        let store = MemoryStore::new(2 * (ended("ok").size_bytes() + RECORD_BYTES));
         let (first, second, third) = (RunId::random(), RunId::random(), RunId::random());
         for run in [&first, &second, &third] {
             store.append(run, ended("ok")).await.expect("keeps");

@@ -130,8 +130,8 @@ pub enum ServerEvent {
     Log(Json),
 }
 
-/// What a server says that belongs to no request of ours, or to none that can be told.
-#[derive(Clone, Debug)]
+/// A notification of a server, as it comes.
+#[derive(Clone)]
 pub struct ServerNotice {
     /// Who says it.
     pub server: UpstreamName,
@@ -139,12 +139,34 @@ pub struct ServerNotice {
     pub method: Option<Arc<str>>,
     /// The notification's params, or the beginning of what came as a JSON text.
     pub params: Option<Arc<Json>>,
+    /// Whose call it is about, by whoever answers for them, if it is about one.
+    pub(in crate::upstream) about: About,
+}
+
+/// What a notification is about.
+#[derive(Clone)]
+pub(in crate::upstream) enum About {
+    /// No call, or none that can be told.
+    Nothing,
+    /// A call that brought this handler, or none of its own.
+    Call(Option<Arc<dyn ClientHandler>>),
 }
 
 impl ServerNotice {
     /// Whether it says nothing of anybody's calls: all who use the server may hear it.
     pub fn is_for_all(&self) -> bool {
         self.method.as_ref().is_some_and(|method| method.ends_with("/list_changed"))
+    }
+
+    /// Whether it is about a call.
+    pub fn is_about_a_call(&self) -> bool {
+        matches!(self.about, About::Call(_))
+    }
+
+    /// Whether it is about a call for which this handler answers.
+    pub fn is_about_a_call_of(&self, handler: &Arc<dyn ClientHandler>) -> bool {
+        let About::Call(Some(own)) = &self.about else { return false };
+        std::ptr::addr_eq(Arc::as_ptr(own), Arc::as_ptr(handler))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::ids::UpstreamName;
 use crate::pauses::{Pause, Pauses};
 use crate::tool::Json;
 use crate::upstream::client::{
-    CallContext, ClientCapabilities, ClientHandler, Refusal, ServerEvent, ServerNotice,
+    About, CallContext, ClientCapabilities, ClientHandler, Refusal, ServerEvent, ServerNotice,
     ServerRequest,
 };
 use crate::upstream::connection::{News, Notices};
@@ -328,8 +328,9 @@ impl Inbox {
     }
 
     fn take_news(&self, method: &str, params: Option<Json>, origin: Option<&Arc<Watch>>) {
-        if self.notices.are_heard() && self.belongs_to_nobody(method, params.as_deref(), origin) {
-            self.give_notice(Some(method), params.clone());
+        if self.notices.are_heard() {
+            let about = self.about(method, params.as_deref(), origin);
+            self.give_notice(Some(method), params.clone(), about);
         }
         match method {
             "notifications/tools/list_changed" => self.note_change(|it| it.tools += 1),
@@ -351,34 +352,39 @@ impl Inbox {
         }
     }
 
-    /// Whether no request under way is told this.
-    fn belongs_to_nobody(
+    /// What a notification is about.
+    fn about(
         &self,
         method: &str,
         params: Option<&RawValue>,
         origin: Option<&Arc<Watch>>,
-    ) -> bool {
-        match method {
-            "notifications/progress" => self.watch_of_progress(params).is_none(),
-            "notifications/message" => origin.is_none() && self.only_one_under_way().is_none(),
-            _ => true,
-        }
+    ) -> About {
+        let watch = match method {
+            "notifications/progress" => self.watch_of_progress(params),
+            "notifications/message" => origin.cloned().or_else(|| match self.possible_origins() {
+                // All who may be meant are the same one's.
+                Origins::Known(origins) => origins.into_iter().next(),
+                Origins::Unclear => None,
+            }),
+            _ => None,
+        };
+        watch.map_or(About::Nothing, |watch| About::Call(watch.context.handler.clone()))
     }
 
     /// What came is no message.
     pub(super) fn note_malformed(&self, text: &str) {
         if self.notices.are_heard() {
             let shown: String = text.chars().take(MALFORMED_CHARACTERS).collect();
-            self.give_notice(None, to_raw_value(&shown).ok());
+            self.give_notice(None, to_raw_value(&shown).ok(), About::Nothing);
         }
     }
 
-    fn give_notice(&self, method: Option<&str>, params: Option<Json>) {
+    fn give_notice(&self, method: Option<&str>, params: Option<Json>, about: About) {
         if params.as_ref().is_some_and(|params| params.get().len() > MAX_EVENT_BYTES) {
             return;
         }
         let (server, method) = (self.server.clone(), method.map(Arc::from));
-        self.notices.tell(&ServerNotice { server, method, params: params.map(Arc::new) });
+        self.notices.tell(&ServerNotice { server, method, params: params.map(Arc::new), about });
     }
 
     fn note_change(&self, count: impl FnOnce(&mut Changes)) {

@@ -24,7 +24,7 @@ use super::operations::{self, Operation};
 use super::outlet::{Ending, Outlet};
 use super::settings::BridgeSettings;
 use super::table::{Entered, Entry};
-use super::target::{Target, Told, Welcome, World, cause};
+use super::target::{Target, Told, Welcome, World, cause, for_page};
 use super::tickets::Ticket;
 use super::{Bridge, Http, dump, lock, rpc};
 use crate::server::mcp::request::Params;
@@ -137,7 +137,7 @@ impl Session {
             Err(ending) => return ending,
         };
         let capabilities = dump::capabilities(&welcome.capabilities);
-        let entered = bridge.table.enter(Entry::new(&self.outlet.session, caller, &capabilities));
+        let entered = bridge.table.enter(Entry::new(&self.outlet.session, caller, &capabilities, target));
         let frame = Frame::new("initialized")
             .with("session_id", &self.outlet.session)
             .with("capabilities", &capabilities);
@@ -154,6 +154,7 @@ impl Session {
             under_way: Arc::default(),
             heard: Instant::now(),
             asked: Instant::now(),
+            was_lost: false,
         };
         let early = std::mem::take(&mut self.early);
         live.run(stream, early, stop).await
@@ -181,7 +182,7 @@ impl Session {
             }
         };
         connected.map_err(|error| {
-            self.tell_failure(&error);
+            self.tell_failure(&error, target.is_own());
             Some(Ending::FAILED)
         })
     }
@@ -201,7 +202,9 @@ impl Session {
         }
     }
 
-    fn tell_failure(&self, error: &UpstreamError) {
+    fn tell_failure(&self, error: &UpstreamError, is_own: bool) {
+        let shown = |words: String| if is_own { words } else { for_page(&words) };
+        tracing::warn!(session = self.outlet.session, %error, "a session's server cannot be used");
         let is_of_handshake = match error {
             UpstreamError::Unavailable { phase, .. } | UpstreamError::TimedOut { phase, .. } => {
                 matches!(phase, Phase::Handshake)
@@ -210,14 +213,15 @@ impl Session {
             _ => false,
         };
         if is_of_handshake {
-            self.outlet.send(operations::failed(&json!("initialize"), &cause(error), None));
+            self.outlet.send(operations::failed(&json!("initialize"), &shown(cause(error)), None));
         }
         let kind = match error {
             UpstreamError::TimedOut { .. } => "TimeoutError",
             UpstreamError::Rejected { .. } => "McpError",
             _ => "ConnectionError",
         };
-        self.outlet.send(frames::error(&format!("Connection error: {kind}: {error}")));
+        let words = shown(error.to_string());
+        self.outlet.send(frames::error(&format!("Connection error: {kind}: {words}")));
     }
 }
 
@@ -236,6 +240,7 @@ struct Live<'a> {
     /// When the client last gave a sign, and when it last sent a frame.
     heard: Instant,
     asked: Instant,
+    was_lost: bool,
 }
 
 impl Live<'_> {
@@ -287,13 +292,12 @@ impl Live<'_> {
     fn look(&mut self, pinged: &mut Instant) -> Flow {
         let (now, heartbeat) = (Instant::now(), self.settings.heartbeat);
         let lost = self.target.is_lost();
-        let entry = &self.entered.entry;
-        if lost && entry.is_connected() {
+        if lost && !std::mem::replace(&mut self.was_lost, lost) {
             let words = "The connection to the MCP server was lost";
             let details = Object::default().with("details", &words);
             self.outlet.announce("error", words, &details);
         }
-        entry.set_connected(!lost);
+        self.was_lost = lost;
         if now.saturating_duration_since(self.heard) > heartbeat * 2 {
             return ControlFlow::Break(Some(Ending::SILENT));
         }

@@ -1,11 +1,11 @@
 //! The sessions that are open, as their status is told.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::SystemTime;
 
 use super::lock;
+use super::target::Target;
 use crate::tool::Json;
 use crate::upstream::Caller;
 
@@ -18,11 +18,16 @@ pub(super) struct Entry {
     last_activity: Mutex<SystemTime>,
     /// As the client was told.
     pub(super) capabilities: Json,
-    connected: AtomicBool,
+    target: Weak<Target>,
 }
 
 impl Entry {
-    pub(super) fn new(id: &str, caller: &Caller, capabilities: &Json) -> Arc<Self> {
+    pub(super) fn new(
+        id: &str,
+        caller: &Caller,
+        capabilities: &Json,
+        target: &Arc<Target>,
+    ) -> Arc<Self> {
         let now = SystemTime::now();
         Arc::new(Self {
             id: id.to_owned(),
@@ -30,7 +35,7 @@ impl Entry {
             created_at: now,
             last_activity: Mutex::new(now),
             capabilities: capabilities.clone(),
-            connected: AtomicBool::new(true),
+            target: Arc::downgrade(target),
         })
     }
 
@@ -45,11 +50,7 @@ impl Entry {
 
     /// Whether its server is there.
     pub(super) fn is_connected(&self) -> bool {
-        self.connected.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_connected(&self, connected: bool) {
-        self.connected.store(connected, Ordering::Relaxed);
+        self.target.upgrade().is_some_and(|target| !target.is_lost())
     }
 }
 

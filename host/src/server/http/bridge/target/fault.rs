@@ -25,6 +25,16 @@ impl Fault {
         Self::new("McpError", error)
     }
 
+    /// Without what the server's process wrote. The operator reads it in the log.
+    pub(super) fn for_page(mut self, server: &UpstreamName) -> Self {
+        let words = for_page(&self.error.message);
+        if words.len() < self.error.message.len() {
+            tracing::warn!(%server, error = %self.error.message, "a web client's request failed");
+            self.error.message = words;
+        }
+        self
+    }
+
     /// In words, the kind first.
     pub(in crate::server::http::bridge) fn words(&self) -> String {
         format!("{}: {}", self.kind, self.error.message)
@@ -87,6 +97,18 @@ pub(in crate::server::http::bridge) fn cause(error: &UpstreamError) -> String {
     source.unwrap_or_else(|| error.to_string())
 }
 
+/// An error's words as a page may read them: without what the server's process wrote, which is for the
+/// operator's eyes.
+pub(in crate::server::http::bridge) fn for_page(words: &str) -> String {
+    const QUOTES: [&str; 3] = [
+        "; its stderr ends with:\n",
+        "; its stdout has text that is not MCP, starting with ",
+        ", with nothing on stderr",
+    ];
+    let end = QUOTES.iter().filter_map(|quote| words.find(quote)).min();
+    end.map_or(words, |end| &words[..end]).to_owned()
+}
+
 /// The result of a tool that was refused, in words for whoever reads it.
 pub(super) fn refused(words: &str) -> Value {
     serde_json::json!({ "content": [{ "type": "text", "text": words }], "isError": true })
@@ -95,6 +117,14 @@ pub(super) fn refused(words: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_does_not_read_what_a_process_wrote() {
+        let words = "server x is not available: the process failed; its stdout has text that is not MCP, \
+                     starting with \"pw\"; its stderr ends with:\npw";
+        assert_eq!(for_page(words), "server x is not available: the process failed");
+        assert_eq!(for_page("plain"), "plain");
+    }
 
     #[test]
     fn a_servers_error_is_told_in_its_own_words() {

@@ -20,7 +20,7 @@ use crate::server::mcp::wire;
 use crate::tool::Json;
 use crate::upstream::{Caller, Listening, ServerNotice, UpstreamError};
 use built_in::BuiltIn;
-pub(super) use fault::{Fault, cause};
+pub(super) use fault::{Fault, cause, for_page};
 use server::Server;
 
 use crate::server::mcp::Facade;
@@ -69,9 +69,17 @@ impl Target {
     /// Asks it something. Dropping the future cancels what was asked.
     pub(super) async fn ask(&self, method: &str, params: Params, world: &World) -> Result<Json, Fault> {
         match self {
-            Self::Server(server) => server.ask(method, &params, world).await,
+            Self::Server(server) => {
+                let answered = server.ask(method, &params, world).await;
+                answered.map_err(|fault| server.told(fault))
+            }
             Self::BuiltIn(built_in) => built_in.ask(method, params, world).await,
         }
+    }
+
+    /// Whether an error may quote what the server's process wrote: it is the session's own.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self, Self::Server(server) if server.is_own())
     }
 
     /// Whether its connection is gone.
@@ -127,9 +135,14 @@ impl World {
         }
     }
 
-    /// A server says something about this.
+    /// Something was said about this that nobody has shown yet.
     pub(super) fn heard(&self, method: &str, params: &RawValue) {
         self.outlet.notification(method, Some(params));
+        self.answers(method, params);
+    }
+
+    /// Whoever asked is told what was said about it.
+    pub(super) fn answers(&self, method: &str, params: &RawValue) {
         let is_progress = method == "notifications/progress";
         match &self.told {
             Told::Frames { operation, request_id: Some(id) } if is_progress => {

@@ -43,7 +43,18 @@ pub(in crate::server::http::bridge) struct Server {
     caller: Caller,
     handler: Arc<dyn ClientHandler>,
     connection: Arc<str>,
-    held: Mutex<Option<Held>>,
+    held: Mutex<Link>,
+}
+
+/// Whether the server is there.
+#[derive(Default)]
+enum Link {
+    /// It has no connection that could be lost.
+    #[default]
+    Unheld,
+    Held(Held),
+    /// It had one. Whoever calls next opens another.
+    Lost,
 }
 
 impl Server {
@@ -92,7 +103,7 @@ impl Server {
             false => {
                 let held = catalogs.servers().hold(&self.name).await?;
                 let about = held.about().clone();
-                *lock(&self.held) = Some(held);
+                *lock(&self.held) = Link::Held(held);
                 about
             }
         };
@@ -100,23 +111,38 @@ impl Server {
         Ok(Welcome { capabilities, name, version, instructions })
     }
 
+    /// Gives a lost connection up, so that there is room for the next.
     pub(super) fn is_lost(&self) -> bool {
-        lock(&self.held).as_ref().is_some_and(Held::is_lost)
+        let mut held = lock(&self.held);
+        if matches!(&*held, Link::Held(held) if held.is_lost()) {
+            *held = Link::Lost;
+        }
+        matches!(&*held, Link::Lost)
     }
 
     /// Has the client told what the server says that belongs to no call. What others' calls brought
     /// about is none of its business.
     pub(super) fn listen(&self, hear: impl Fn(&ServerNotice) + Send + Sync + 'static) -> Listening {
-        let (name, is_own) = (self.name.clone(), self.is_own);
+        let (name, is_own, handler) = (self.name.clone(), self.is_own, Arc::clone(&self.handler));
         self.host.upstreams().listen(move |notice| {
-            if notice.server == name && (is_own || notice.is_for_all()) {
+            let is_ours = is_own || notice.is_for_all() || notice.is_about_a_call_of(&handler);
+            if notice.server == name && is_ours {
                 hear(notice);
             }
         })
     }
 
+    pub(super) fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// What a page may read of a fault.
+    pub(super) fn told(&self, fault: Fault) -> Fault {
+        if self.is_own { fault } else { fault.for_page(&self.name) }
+    }
+
     pub(super) async fn close(&self) {
-        drop(lock(&self.held).take());
+        *lock(&self.held) = Link::Unheld;
         if self.is_own {
             self.host.upstreams().close().await;
         }
@@ -129,6 +155,7 @@ impl Server {
         world: &World,
     ) -> Result<Json, Fault> {
         let profile = self.profile()?;
+        self.is_lost();
         let answered = match method {
             "tools/list" => self.tools(&profile).await,
             "resources/list" => self.resources(&profile).await,
@@ -152,7 +179,7 @@ impl Server {
     async fn hold_again(&self) {
         let access = self.access();
         if let Ok(held) = access.hold(&self.name).await {
-            *lock(&self.held) = Some(held);
+            *lock(&self.held) = Link::Held(held);
         }
     }
 
@@ -366,10 +393,13 @@ fn entries<'a, T>(
 /// Tells what happens while a call is under way.
 fn tell(world: &World, event: &RunEvent) {
     match event {
+        // The client is shown these as they come, in one order with all that the server says.
         RunEvent::Progress { params: Some(params), .. } => {
-            world.heard("notifications/progress", params);
+            world.answers("notifications/progress", params);
         }
-        RunEvent::Log { params: Some(params), .. } => world.heard("notifications/message", params),
+        RunEvent::Log { params: Some(params), .. } => {
+            world.answers("notifications/message", params);
+        }
         // What a plugin says came in no message yet.
         RunEvent::Progress { progress, total, message, params: None, .. } => {
             let params = json!({ "progress": progress, "total": total, "message": message });
