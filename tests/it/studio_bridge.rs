@@ -22,13 +22,18 @@ fn a_page_has_a_session_with_a_real_server() {
     let reply = bridged.connect(&named("everything")).send().json();
     let id = reply["session_id"].as_str().expect("an id");
     assert_eq!(reply["message"], "WebSocket connection URL created");
-    assert!(reply["websocket_url"].as_str().expect("a URL").starts_with(&format!("/api/mcp/ws/{id}?")));
+    assert!(
+        reply["websocket_url"].as_str().expect("a URL").starts_with(&format!("/api/mcp/ws/{id}?"))
+    );
     assert!(reply["timestamp"].as_str().expect("a time").ends_with("+00:00"));
     block_on(async {
         let (ticket, mut client) = bridged.session(&named("everything")).await;
         assert_eq!(bridged.status(&reply["session_id"].to_string())["status"], false);
         let begun = client.next().await;
-        assert_eq!((&begun["type"], &begun["session_id"]), (&json!("initialized"), &json!(ticket.id)));
+        assert_eq!(
+            (&begun["type"], &begun["session_id"]),
+            (&json!("initialized"), &json!(ticket.id))
+        );
         for member in
             ["experimental", "logging", "prompts", "resources", "tools", "completions", "tasks"]
         {
@@ -52,7 +57,10 @@ fn a_page_has_a_session_with_a_real_server() {
         assert!(listed["data"].get("nextCursor").is_some_and(Value::is_null), "{listed}");
         let uri = &listed["data"]["resources"][0]["uri"];
         let read = client.operation("read_resource", json!({ "uri": uri })).await;
-        assert_eq!((&read["data"]["contents"][0]["uri"], &read["data"]["meta"]), (uri, &json!(null)));
+        assert_eq!(
+            (&read["data"]["contents"][0]["uri"], &read["data"]["meta"]),
+            (uri, &json!(null))
+        );
         let listed = client.operation("list_prompts", json!({})).await;
         assert_eq!(listed["data"]["prompts"][0]["name"], "simple-prompt", "{listed}");
         let fields = json!({ "name": "args-prompt", "arguments": { "city": "Rome" } });
@@ -60,7 +68,10 @@ fn a_page_has_a_session_with_a_real_server() {
         assert_eq!(got["data"]["messages"][0]["content"]["annotations"], json!(null), "{got}");
 
         let status = bridged.status(&ticket.id);
-        assert_eq!((&status["message"], &status["connected"]), (&json!("Session active"), &json!(true)));
+        assert_eq!(
+            (&status["message"], &status["connected"]),
+            (&json!("Session active"), &json!(true))
+        );
         assert_eq!(status["capabilities"], begun["capabilities"]);
         client.close().await;
         wait_until(PATIENCE, "the session is forgotten", || {
@@ -84,7 +95,8 @@ fn an_operation_with_an_id_has_it_in_its_answer_and_its_progress_is_told() {
             "{progress}"
         );
         assert_eq!(client.next_of("operation_result").await["request_id"], "a");
-        let failed = client.operation("fly", json!({ "request_id": 12345678901234567890u64 })).await;
+        let failed =
+            client.operation("fly", json!({ "request_id": 12345678901234567890u64 })).await;
         assert_eq!(failed["request_id"], 12345678901234567890u64, "{failed}");
         client.send(&json!({ "type": "ping", "request_id": 7 })).await;
         assert_eq!(client.next_of("pong").await["request_id"], 7);
@@ -96,13 +108,18 @@ fn operations_are_answered_as_they_end() {
     let bridged = demo();
     block_on(async {
         let (_, mut client) = bridged.open_named("demo").await;
-        let slow = json!({ "tool_name": "slow_read", "arguments": { "ms": 400 }, "request_id": "slow" });
+        let slow =
+            json!({ "tool_name": "slow_read", "arguments": { "ms": 400 }, "request_id": "slow" });
         client.begin("call_tool", slow).await;
-        let quick = json!({ "tool_name": "echo", "arguments": { "text": "x" }, "request_id": "quick" });
+        let quick =
+            json!({ "tool_name": "echo", "arguments": { "text": "x" }, "request_id": "quick" });
         client.begin("call_tool", quick).await;
         let first = client.next_of("operation_result").await;
         let second = client.next_of("operation_result").await;
-        assert_eq!((&first["request_id"], &second["request_id"]), (&json!("quick"), &json!("slow")));
+        assert_eq!(
+            (&first["request_id"], &second["request_id"]),
+            (&json!("quick"), &json!("slow"))
+        );
     });
 }
 
@@ -112,8 +129,7 @@ fn frames_that_fit_nothing_are_answered_as_the_original_answers_them() {
     block_on(async {
         let (_, mut client) = bridged.open_named("demo").await;
         let error = |words: &str| json!({ "type": "error", "error": words });
-        let failed =
-            |name: &str, words: &str| json!({ "type": "operation_error", "operation": name, "error": words });
+        let failed = |name: &str, words: &str| json!({ "type": "operation_error", "operation": name, "error": words });
         let required = |what: &str| format!("McpOperationError: {what} is required");
         for (sent, wanted) in [
             ("x", error("Invalid message format")),
@@ -127,7 +143,10 @@ fn frames_that_fit_nothing_are_answered_as_the_original_answers_them() {
             (r#"{"operation":"list_tools"}"#, error("Unknown message type: None")),
             (r#"{"type":"operation"}"#, failed("unknown", "Unknown operation: None")),
             (r#"{"type":"operation","operation":"fly"}"#, failed("fly", "Unknown operation: fly")),
-            (r#"{"type":"operation","operation":"call_tool"}"#, failed("call_tool", &required("Tool name"))),
+            (
+                r#"{"type":"operation","operation":"call_tool"}"#,
+                failed("call_tool", &required("Tool name")),
+            ),
             (
                 r#"{"type":"operation","operation":"read_resource","uri":""}"#,
                 failed("read_resource", &required("Resource URI")),
@@ -272,7 +291,9 @@ fn what_is_under_way_is_cancelled_at_the_server_when_its_client_goes() {
     let watched = Watched::start("ok", "");
     block_on(async {
         let (_, mut client) = watched.bridged.open_named("demo").await;
-        client.begin("call_tool", json!({ "tool_name": "slow", "arguments": { "ms": 600000 } })).await;
+        client
+            .begin("call_tool", json!({ "tool_name": "slow", "arguments": { "ms": 600000 } }))
+            .await;
         watched.wait_for("tools/call");
         client.close().await;
         watched.wait_for("notifications/cancelled");
@@ -342,7 +363,9 @@ fn frames_that_come_before_the_server_is_there_are_kept_for_it() {
     block_on(async {
         let (_, mut client) = bridged.session(&named("demo")).await;
         for _ in 0..17 {
-            client.begin("call_tool", json!({ "tool_name": "echo", "arguments": { "text": "x" } })).await;
+            client
+                .begin("call_tool", json!({ "tool_name": "echo", "arguments": { "text": "x" } }))
+                .await;
         }
         let refused = client.next().await;
         assert_eq!(refused["error"], "MCP client not initialized", "{refused}");
@@ -421,7 +444,9 @@ fn a_session_reaches_what_its_profile_grants() {
         fixtures::misbehaving("ok").toml("demo"),
         fixtures::misbehaving("ok").toml("hidden")
     );
-    let bridged = Bridged::start(&toml.replace("[server.bridge]", "default_profile = \"other\"\n[server.bridge]"));
+    let bridged = Bridged::start(
+        &toml.replace("[server.bridge]", "default_profile = \"other\"\n[server.bridge]"),
+    );
     assert_eq!(bridged.connect(&named("hidden")).send().status, 403);
     assert_eq!(bridged.connect(&named("nobody")).send().status, 403);
     block_on(async {
@@ -442,7 +467,9 @@ fn a_session_reaches_what_its_profile_grants() {
 fn toolcell_itself_is_a_server_and_tells_what_a_script_prints() {
     let bridged = demo();
     let run = async |client: &mut WebClient, tool: &str, code: &str, printed: &str, value: &str| {
-        client.begin("call_tool", json!({ "tool_name": tool, "arguments": { "code": code } })).await;
+        client
+            .begin("call_tool", json!({ "tool_name": tool, "arguments": { "code": code } }))
+            .await;
         let activity = client.next_of("mcp_activity").await;
         let content = &activity["details"]["content"];
         assert_eq!(content["method"], "notifications/message", "{activity}");
@@ -485,7 +512,9 @@ fn what_servers_say_is_shown_before_the_answer() {
     let bridged = Bridged::start(&fixtures::misbehaving("cries-wolf").arg("--legacy").toml("demo"));
     block_on(async {
         let (_, mut client) = bridged.open_named("demo").await;
-        client.begin("call_tool", json!({ "tool_name": "echo", "arguments": { "text": "x" } })).await;
+        client
+            .begin("call_tool", json!({ "tool_name": "echo", "arguments": { "text": "x" } }))
+            .await;
         let activity = client.next().await;
         let wanted = json!({ "message_type": "ServerNotification", "content": {
             "method": "notifications/tools/list_changed", "params": null, "jsonrpc": "2.0" } });

@@ -52,7 +52,8 @@ fn a_person_fills_in_a_form_or_does_not() {
         assert_eq!(activity["message"], format!("Tool requesting user input: {message}"));
         assert!(question["requestedSchema"]["properties"]["name"].is_object(), "{question}");
 
-        answer(&mut client, &question, json!({ "action": "accept", "data": { "name": "Ada" } })).await;
+        answer(&mut client, &question, json!({ "action": "accept", "data": { "name": "Ada" } }))
+            .await;
         let seen = loop {
             let frame = client.next_of("mcp_activity").await;
             if frame["activity_type"] != "protocol" {
@@ -61,7 +62,10 @@ fn a_person_fills_in_a_form_or_does_not() {
         };
         assert_eq!(seen["message"], "User responded to elicitation request", "{seen}");
         let response = json!({ "meta": null, "action": "accept", "content": { "name": "Ada" } });
-        assert_eq!((&seen["details"]["response"], &seen["details"]["status"]), (&response, &json!("completed")));
+        assert_eq!(
+            (&seen["details"]["response"], &seen["details"]["status"]),
+            (&response, &json!("completed"))
+        );
         let done = client.next_of("operation_result").await;
         assert!(text(&done).contains("Ada"), "{done}");
 
@@ -110,7 +114,10 @@ fn a_question_that_nobody_answers_ends_in_words() {
             }
         };
         assert_eq!(seen["message"], format!("Elicitation timeout: {words}"));
-        assert_eq!((&seen["details"]["error"], &seen["details"]["timeout"]), (&json!(words), &json!(1)));
+        assert_eq!(
+            (&seen["details"]["error"], &seen["details"]["timeout"]),
+            (&json!(words), &json!(1))
+        );
         loop {
             let frame = client.next().await;
             if frame["operation"] == "call_tool" {
@@ -144,7 +151,12 @@ fn a_model_of_the_clients_answers_where_it_has_one() {
     let call = || json!({ "prompt": "Say something.", "maxTokens": 10 });
     block_on(async {
         let (_, mut client) = bridged.open_named("everything").await;
-        client.begin("call_tool", json!({ "tool_name": "trigger-sampling-request", "arguments": call() })).await;
+        client
+            .begin(
+                "call_tool",
+                json!({ "tool_name": "trigger-sampling-request", "arguments": call() }),
+            )
+            .await;
         let asked = loop {
             let frame = client.next_of("mcp_activity").await;
             if frame["activity_type"] == "sampling" {
@@ -164,7 +176,12 @@ fn a_model_of_the_clients_answers_where_it_has_one() {
         assert!(text(&done).contains("placeholder response"), "{done}");
 
         client.send(&json!({ "type": "client_capabilities", "sampling": true })).await;
-        client.begin("call_tool", json!({ "tool_name": "trigger-sampling-request", "arguments": call() })).await;
+        client
+            .begin(
+                "call_tool",
+                json!({ "tool_name": "trigger-sampling-request", "arguments": call() }),
+            )
+            .await;
         let question = client.next_of("sampling_request").await;
         assert_eq!(question["params"]["maxTokens"], 10, "{question}");
         let said = json!({ "type": "sampling_response", "request_id": question["request_id"], "result": {
@@ -173,7 +190,12 @@ fn a_model_of_the_clients_answers_where_it_has_one() {
         let done = client.next_of("operation_result").await;
         assert!(text(&done).contains("words of a model"), "{done}");
 
-        client.begin("call_tool", json!({ "tool_name": "trigger-sampling-request", "arguments": call() })).await;
+        client
+            .begin(
+                "call_tool",
+                json!({ "tool_name": "trigger-sampling-request", "arguments": call() }),
+            )
+            .await;
         let question = client.next_of("sampling_request").await;
         let refused = json!({ "type": "sampling_response", "request_id": question["request_id"],
             "error": { "message": "the user said no" } });
@@ -200,7 +222,10 @@ fn two_sessions_are_asked_each_for_itself() {
         answer(&mut other, &first, json!({ "action": "decline" })).await;
         let unknown = other.next_of("operation_error").await;
         let words = unknown["error"].as_str().expect("words");
-        assert!(words.starts_with("Unknown elicitation"), "another's question is none of mine: {words}");
+        assert!(
+            words.starts_with("Unknown elicitation"),
+            "another's question is none of mine: {words}"
+        );
         answer(&mut one, &first, json!({ "action": "accept", "data": { "name": "Ada" } })).await;
         answer(&mut other, &second, json!({ "action": "accept", "data": { "name": "Bob" } })).await;
         assert!(text(&one.next_of("operation_result").await).contains("Ada"));

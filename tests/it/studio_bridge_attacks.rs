@@ -120,7 +120,8 @@ fn a_foreign_page_is_refused_even_with_a_good_ticket() {
         let ticket = bridged.ticket(&named("demo"));
         let evil = [("origin", "https://evil.example.com")];
         assert_eq!(bridged.upgrade(&ticket.url, &evil).await.err(), Some(403));
-        let reply = bridged.connect(&named("demo")).header("Origin", "https://evil.example.com").send();
+        let reply =
+            bridged.connect(&named("demo")).header("Origin", "https://evil.example.com").send();
         assert_eq!(reply.status, 403);
         assert_eq!(reply.header("access-control-allow-origin"), None);
         // The owner's own page is not kept from it by that.
@@ -267,11 +268,9 @@ fn what_the_operator_admits_is_no_more_than_that() {
 #[test]
 fn without_its_table_there_is_no_bridge() {
     let serving = Serving::start(&fixtures::misbehaving("ok").toml("demo"));
-    for (method, path) in [
-        ("POST", "/api/mcp/ws/connect"),
-        ("GET", "/api/mcp/ws/x"),
-        ("GET", "/api/mcp/ws/status/x"),
-    ] {
+    for (method, path) in
+        [("POST", "/api/mcp/ws/connect"), ("GET", "/api/mcp/ws/x"), ("GET", "/api/mcp/ws/status/x")]
+    {
         assert_eq!(serving.request(method, path).send().status, 404, "{method} {path}");
     }
 }
@@ -286,7 +285,11 @@ fn requests_that_are_none_are_told_what_is_wrong() {
         ("[]", "model_attributes_type", json!(["body"])),
         ("{}", "missing", json!(["body", "server_params"])),
         (r#"{"server_params":{}}"#, "union_tag_not_found", json!(["body", "server_params"])),
-        (r#"{"server_params":{"type":"x"}}"#, "union_tag_invalid", json!(["body", "server_params"])),
+        (
+            r#"{"server_params":{"type":"x"}}"#,
+            "union_tag_invalid",
+            json!(["body", "server_params"]),
+        ),
         (
             r#"{"server_params":{"type":"SseServerParams"}}"#,
             "missing",

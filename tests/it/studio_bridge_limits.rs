@@ -92,7 +92,8 @@ fn a_session_that_is_not_used_ends() {
         let (_, mut busy) = bridged.open_named("demo").await;
         let (_, mut idle) = bridged.open_named("demo").await;
         // Whoever waits for an answer is not idle.
-        busy.begin("call_tool", json!({ "tool_name": "slow_read", "arguments": { "ms": 2500 } })).await;
+        busy.begin("call_tool", json!({ "tool_name": "slow_read", "arguments": { "ms": 2500 } }))
+            .await;
         let (frames, close) = idle.to_the_end().await;
         assert_eq!(frames[0]["type"], "closed", "{frames:?}");
         assert_eq!(close.expect("a close frame"), (1008, "idle for too long".to_owned()));
@@ -166,7 +167,9 @@ fn a_host_that_stops_says_good_bye_and_leaves_nothing() {
     let bridged = Bridged::start(&fixtures::misbehaving("ok").marked(&marker).toml("demo"));
     let mut client = block_on(async {
         let (_, mut client) = bridged.open_named("demo").await;
-        client.begin("call_tool", json!({ "tool_name": "slow", "arguments": { "ms": 600000 } })).await;
+        client
+            .begin("call_tool", json!({ "tool_name": "slow", "arguments": { "ms": 600000 } }))
+            .await;
         client
     });
     let serving = bridged.into_serving();

@@ -119,7 +119,10 @@ mod tests {
         }
         for name in ["utf_8", "us-ascii"] {
             let line = b"{\"a\xffb\"}";
-            assert_eq!(read(name, Undecodable::Replaced, line).as_deref(), Some("{\"a\u{fffd}b\"}"));
+            assert_eq!(
+                read(name, Undecodable::Replaced, line).as_deref(),
+                Some("{\"a\u{fffd}b\"}")
+            );
             assert_eq!(read(name, Undecodable::Ignored, line).as_deref(), Some("{\"ab\"}"));
             assert_eq!(read(name, Undecodable::Refused, line), None);
         }

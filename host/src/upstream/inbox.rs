@@ -353,12 +353,7 @@ impl Inbox {
     }
 
     /// What a notification is about.
-    fn about(
-        &self,
-        method: &str,
-        params: Option<&RawValue>,
-        origin: Option<&Arc<Watch>>,
-    ) -> About {
+    fn about(&self, method: &str, params: Option<&RawValue>, origin: Option<&Arc<Watch>>) -> About {
         let watch = match method {
             "notifications/progress" => self.watch_of_progress(params),
             "notifications/message" => origin.cloned().or_else(|| match self.possible_origins() {

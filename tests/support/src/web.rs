@@ -97,8 +97,7 @@ impl Bridged {
             request.headers_mut().insert(HeaderName::from_static(name), value);
         }
         let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
-        let connecting =
-            tokio_tungstenite::connect_async_with_config(request, Some(config), false);
+        let connecting = tokio_tungstenite::connect_async_with_config(request, Some(config), false);
         match tokio::time::timeout(PATIENCE, connecting).await.expect("an answer in time") {
             Ok((socket, _)) => Ok(WebClient { socket }),
             Err(Error::Http(refusal)) => Err(refusal.status().as_u16()),
@@ -182,7 +181,10 @@ impl WebClient {
         use tokio::io::AsyncWriteExt as _;
         let MaybeTlsStream::Plain(stream) = self.socket.get_mut() else { panic!("no TLS here") };
         // A masked text of 100 bytes, of which three come.
-        stream.write_all(&[0x81, 0x80 | 100, 1, 2, 3, 4, b'a', b'b', b'c']).await.expect("it is sent");
+        stream
+            .write_all(&[0x81, 0x80 | 100, 1, 2, 3, 4, b'a', b'b', b'c'])
+            .await
+            .expect("it is sent");
     }
 
     /// The next frame.
@@ -225,7 +227,8 @@ impl WebClient {
         self.begin(operation, fields).await;
         loop {
             let frame = self.next().await;
-            let is_answer = frame["type"] == "operation_result" || frame["type"] == "operation_error";
+            let is_answer =
+                frame["type"] == "operation_result" || frame["type"] == "operation_error";
             if is_answer && frame["operation"] == operation {
                 return frame;
             }

@@ -6,9 +6,7 @@ use super::{MAX_SESSIONS, Reading};
 use crate::config::error::KeyPath;
 use crate::config::findings::suggestion;
 use crate::config::written::{WrittenAllowed, WrittenBridge};
-use crate::server::settings::{
-    AllowedCommand, AllowedServer, AllowedUrl, BridgeSettings, Glob,
-};
+use crate::server::settings::{AllowedCommand, AllowedServer, AllowedUrl, BridgeSettings, Glob};
 
 const MAX_FRAME_BYTES: u64 = 256 << 20;
 const MAX_QUEUE: u32 = 100_000;

@@ -1,5 +1,6 @@
 //! Files as people write them, and what becomes of them.
 
+mod bridge;
 mod json;
 mod servers;
 mod serving;

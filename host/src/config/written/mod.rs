@@ -22,7 +22,8 @@ pub use server::{
     WrittenRetry, WrittenRoot, WrittenServer, WrittenTool, WrittenTransport,
 };
 pub use serving::{
-    WrittenAllowed, WrittenBridge, WrittenCallerToken, WrittenJwt, WrittenQuotas, WrittenServing, WrittenSessions, WrittenToken,
+    WrittenAllowed, WrittenBridge, WrittenCallerToken, WrittenJwt, WrittenQuotas, WrittenServing,
+    WrittenSessions, WrittenToken,
 };
 use values::{CountSchema, DurationSchema, SizeSchema};
 pub use values::{DurationOrNever, DurationText, OneOrMany, Quantity, Template};

@@ -39,9 +39,9 @@ use crate::upstream::contents::{PromptOutput, ResourceOutput};
 use crate::upstream::error::{Cause, UpstreamError};
 use crate::upstream::health::Health;
 use crate::upstream::settings::{TransportSettings, UpstreamSettings};
+pub use held::Held;
 use scope::Scope;
 use server::{Call, Server};
-pub use held::Held;
 pub use updates::ResourceUpdates;
 
 /// The upstreams of a host. Cheap to clone; all clones share the connections. Dropping the last one

@@ -129,9 +129,8 @@ fn configured(
 ) -> Option<UpstreamName> {
     let config = facade.host().config();
     let mut servers = config.servers.iter();
-    let found = servers.find(|server| {
-        same(&server.transport) && grants_any(policy, server.name.as_str())
-    });
+    let found =
+        servers.find(|server| same(&server.transport) && grants_any(policy, server.name.as_str()));
     found.map(|server| server.name.clone())
 }
 
@@ -142,9 +141,7 @@ fn by_url(
     params: &HttpParams,
     flavour: HttpFlavour,
 ) -> Result<Plan, NotAdmitted> {
-    let same = |transport: &TransportSettings| {
-        matches!(transport, TransportSettings::Http(http) if http.url == params.url)
-    };
+    let same = |transport: &TransportSettings| matches!(transport, TransportSettings::Http(http) if http.url == params.url);
     match configured(facade, policy, same) {
         Some(name) => Ok(Plan::Named(name)),
         None => own_address(settings, params, flavour),
@@ -157,7 +154,8 @@ fn own_program(settings: &BridgeSettings, params: &StdioParams) -> Result<Plan, 
         AllowedServer::Command(allowed) => Some(allowed),
         AllowedServer::Url(_) => None,
     });
-    let mut why = format!("no entry admits its command; this one would: {}", line_for(command, args));
+    let mut why =
+        format!("no entry admits its command; this one would: {}", line_for(command, args));
     for allowed in commands.filter(|allowed| allowed.admits(command, args)) {
         let foreign = env.iter().flatten().find(|(name, _)| !allowed.admits_variable(name));
         if let Some((name, _)) = foreign {

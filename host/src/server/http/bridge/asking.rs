@@ -50,7 +50,12 @@ struct Open {
 
 impl Asker {
     pub(super) fn new(outlet: Arc<Outlet>, timeout: Duration) -> Arc<Self> {
-        Arc::new(Self { outlet, timeout, has_model: AtomicBool::new(false), open: Mutex::default() })
+        Arc::new(Self {
+            outlet,
+            timeout,
+            has_model: AtomicBool::new(false),
+            open: Mutex::default(),
+        })
     }
 
     /// The client says what it can do.
@@ -92,7 +97,9 @@ impl Asker {
             (Some(result), _) => check_sampled(result).map(|()| result.to_owned()),
             (None, Some(_)) => Err(match frame.value("error") {
                 Value::String(words) => words,
-                other => other.get("message").and_then(Value::as_str).unwrap_or("refused").to_owned(),
+                other => {
+                    other.get("message").and_then(Value::as_str).unwrap_or("refused").to_owned()
+                }
             }),
             (None, None) => Err("the answer has neither a result nor an error".to_owned()),
         };
@@ -149,7 +156,8 @@ impl Asker {
         let response = match &answer {
             Ok(answer) => dump::elicited(answer),
             Err(refusal) => {
-                let error = json!({ "code": refusal.code, "message": refusal.message, "data": null });
+                let error =
+                    json!({ "code": refusal.code, "message": refusal.message, "data": null });
                 to_raw_value(&error).unwrap_or_default()
             }
         };

@@ -56,7 +56,10 @@ async fn answer(http: &Http, bridge: &Bridge, request: Request) -> Result<Respon
     })?;
     let ticket = Ticket { plan, facade: visit.facade, caller: visit.caller };
     let (id, token) = bridge.tickets.issue(ticket).map_err(|TooMany| {
-        said(StatusCode::SERVICE_UNAVAILABLE, "too many sessions are about to begin; try again later")
+        said(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many sessions are about to begin; try again later",
+        )
     })?;
     let body = json!({
         "status": true,

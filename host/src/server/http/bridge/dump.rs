@@ -107,8 +107,7 @@ const RESOURCES: Model = &[("meta", Plain), ("nextCursor", Plain), ("resources",
 const READ: Model = &[("meta", Plain), ("contents", Many(CONTENTS))];
 const TOOLS: Model = &[("tools", Many(TOOL))];
 const PROMPTS: Model = &[("prompts", Many(PROMPT))];
-const FILLED_IN: Model =
-    &[("meta", Plain), ("description", Plain), ("messages", Many(MESSAGE))];
+const FILLED_IN: Model = &[("meta", Plain), ("description", Plain), ("messages", Many(MESSAGE))];
 
 const LIST_CHANGED: Model = &[("listChanged", Plain)];
 const SUBSCRIBED: Model = &[("subscribe", Plain), ("listChanged", Plain)];
@@ -158,8 +157,7 @@ const SAMPLED: Model = &[
 const ELICITED: Model = &[("meta", Plain), ("action", Plain), ("content", Plain)];
 
 const ANY_PARAMS: Model = &[("meta", Plain)];
-const LOG_PARAMS: Model =
-    &[("meta", Plain), ("level", Plain), ("logger", Plain), ("data", Plain)];
+const LOG_PARAMS: Model = &[("meta", Plain), ("level", Plain), ("logger", Plain), ("data", Plain)];
 const PROGRESS_PARAMS: Model = &[
     ("meta", Plain),
     ("progressToken", Plain),
@@ -306,10 +304,8 @@ mod tests {
 
     #[test]
     fn blocks_of_content_are_told_apart() {
-        let called = raw(
-            r#"{"content":[{"type":"text","text":"x"},{"type":"resource","resource":
-                {"uri":"a:b","text":"y"}},{"type":"later","z":1}]}"#,
-        );
+        let called = raw(r#"{"content":[{"type":"text","text":"x"},{"type":"resource","resource":
+                {"uri":"a:b","text":"y"}},{"type":"later","z":1}]}"#);
         let shown: Value = serde_json::from_str(result("tools/call", &called).get()).unwrap();
         let wanted = json!({
             "meta": null, "structuredContent": null, "isError": false, "content": [

@@ -92,10 +92,12 @@ impl Received {
                     Some(b'"') => NoFrame::NoObject("str"),
                     Some(b't' | b'f') => NoFrame::NoObject("bool"),
                     Some(b'n') => NoFrame::NoObject("NoneType"),
-                    Some(b'-' | b'0'..=b'9') => NoFrame::NoObject(match text.contains(['.', 'e']) {
-                        true => "float",
-                        false => "int",
-                    }),
+                    Some(b'-' | b'0'..=b'9') => {
+                        NoFrame::NoObject(match text.contains(['.', 'e']) {
+                            true => "float",
+                            false => "int",
+                        })
+                    }
                     _ => NoFrame::NotJson,
                 })
             }

@@ -70,7 +70,12 @@ impl Operation {
             }
             Some("get_prompt") => {
                 let name = needs("name", "Prompt name")?;
-                ("get_prompt", "prompts/get", json!({ "name": name, "arguments": Value::Null }), None)
+                (
+                    "get_prompt",
+                    "prompts/get",
+                    json!({ "name": name, "arguments": Value::Null }),
+                    None,
+                )
             }
             _ => return Err(unusable(format!("Unknown operation: {}", as_python(&name)))),
         };
@@ -168,7 +173,11 @@ mod tests {
         let no_uri = "ValidationError: uri has to be a URI";
         check(r#"{"operation":"read_resource","uri":"no scheme"}"#, "read_resource", no_uri);
         let no_texts = "ValidationError: a prompt's arguments have to be texts";
-        check(r#"{"operation":"get_prompt","name":"p","arguments":{"n":3}}"#, "get_prompt", no_texts);
+        check(
+            r#"{"operation":"get_prompt","name":"p","arguments":{"n":3}}"#,
+            "get_prompt",
+            no_texts,
+        );
         let required = |what: &str| format!("McpOperationError: {what} is required");
         let tool = required("Tool name");
         check(r#"{"operation":"call_tool"}"#, "call_tool", &tool);

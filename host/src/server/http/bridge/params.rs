@@ -217,7 +217,8 @@ impl<'a> Fields<'a> {
             at.push(json!(name));
             self.findings.add("string_type", at, "Input should be a valid string", value);
         }
-        let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+        let text =
+            |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
         Some(given.iter().filter_map(text).collect())
     }
 
@@ -381,7 +382,8 @@ mod tests {
         check(&stdio(json!({ "command": 7 })), &[("string_type", "command")]);
         check(&stdio(json!({ "args": "y" })), &[("list_type", "args")]);
         let odd = json!({ "args": [1, "a", null], "env": { "a": 1 } });
-        let wanted = [("string_type", "args.0"), ("string_type", "args.2"), ("string_type", "env.a")];
+        let wanted =
+            [("string_type", "args.0"), ("string_type", "args.2"), ("string_type", "env.a")];
         check(&stdio(odd), &wanted);
         check(&stdio(json!({ "env": [] })), &[("dict_type", "env")]);
         check(&stdio(json!({ "encoding": null })), &[("string_type", "encoding")]);
@@ -392,8 +394,11 @@ mod tests {
         check(&time(json!(null)), &[("float_type", "read_timeout_seconds")]);
         let http = json!({ "type": "StreamableHttpServerParams", "url": 5, "headers": [],
             "terminate_on_close": "maybe" });
-        let wanted =
-            [("string_type", "url"), ("dict_type", "headers"), ("bool_parsing", "terminate_on_close")];
+        let wanted = [
+            ("string_type", "url"),
+            ("dict_type", "headers"),
+            ("bool_parsing", "terminate_on_close"),
+        ];
         check(&http, &wanted);
     }
 

@@ -37,8 +37,7 @@ impl Rate {
         }
         let is_known = accounts.contains_key(client);
         let client = if is_known || accounts.len() < MAX_CLIENTS { client } else { "" };
-        let account =
-            accounts.entry(client.to_owned()).or_insert(Account { left: most, at: now });
+        let account = accounts.entry(client.to_owned()).or_insert(Account { left: most, at: now });
         let passed = now.saturating_duration_since(account.at);
         account.left = (account.left + passed.as_secs_f64() * most / 60.0).min(most);
         account.at = now;

@@ -11,7 +11,7 @@ use futures::StreamExt as _;
 use futures::stream::SplitStream;
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -137,7 +137,8 @@ impl Session {
             Err(ending) => return ending,
         };
         let capabilities = dump::capabilities(&welcome.capabilities);
-        let entered = bridge.table.enter(Entry::new(&self.outlet.session, caller, &capabilities, target));
+        let entered =
+            bridge.table.enter(Entry::new(&self.outlet.session, caller, &capabilities, target));
         let frame = Frame::new("initialized")
             .with("session_id", &self.outlet.session)
             .with("capabilities", &capabilities);
@@ -151,6 +152,7 @@ impl Session {
             welcome: Arc::new(welcome),
             entered,
             work: JoinSet::new(),
+            places: Arc::new(Semaphore::new(self.settings.max_in_flight)),
             under_way: Arc::default(),
             heard: Instant::now(),
             asked: Instant::now(),
@@ -235,6 +237,8 @@ struct Live<'a> {
     entered: Entered,
     /// Operations and requests; dropped, they are cancelled.
     work: JoinSet<()>,
+    /// As many as may be worked on at once.
+    places: Arc<Semaphore>,
     /// Requests of JSON-RPC, by their ids.
     under_way: Arc<Mutex<HashMap<String, CancellationToken>>>,
     /// When the client last gave a sign, and when it last sent a frame.
@@ -374,16 +378,19 @@ impl Live<'_> {
                 return self.outlet.send(failed);
             }
         };
-        if self.work.len() >= self.settings.max_in_flight {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             let words = operations::busy(self.settings.max_in_flight).words();
             let failed = operations::failed(&json!(operation.name), &words, id.as_ref());
             return self.outlet.send(failed);
-        }
+        };
         let told = Told::Frames { operation: operation.name, request_id: id.clone() };
-        let world = World { outlet: Arc::clone(self.outlet), cancel: CancellationToken::new(), told };
+        let world =
+            World { outlet: Arc::clone(self.outlet), cancel: CancellationToken::new(), told };
         let target = Arc::clone(self.target);
         self.work.spawn(async move {
             let frame = operation.work(&target, &world, id.as_ref()).await;
+            // Before its client can know that it ended.
+            drop(place);
             world.outlet.send(frame);
         });
     }
@@ -420,10 +427,10 @@ impl Live<'_> {
             Ok(params) => params,
             Err(error) => return self.refuse(Some(&id), &error),
         };
-        if self.work.len() >= self.settings.max_in_flight {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             let busy = operations::busy(self.settings.max_in_flight);
             return self.refuse(Some(&id), &busy.error);
-        }
+        };
         let cancel = CancellationToken::new();
         let key = id.get().to_owned();
         if lock(&self.under_way).contains_key(&key) {
@@ -437,13 +444,16 @@ impl Live<'_> {
         let world = World { outlet: Arc::clone(self.outlet), cancel: cancel.clone(), told };
         let (target, welcome) = (Arc::clone(self.target), Arc::clone(&self.welcome));
         self.work.spawn(async move {
-            let _noted = guard;
             let answering = rpc::answer(&target, &welcome, &id, &method, params, &world);
             tokio::select! {
                 biased;
                 // Nobody waits for the answer to what was cancelled.
-                () = cancel.cancelled() => {}
-                frame = answering => world.outlet.send(frame),
+                () = cancel.cancelled() => drop((guard, place)),
+                frame = answering => {
+                    // Its client may use the id again as soon as it has the answer.
+                    drop((guard, place));
+                    world.outlet.send(frame);
+                }
             }
         });
     }

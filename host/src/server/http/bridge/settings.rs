@@ -233,7 +233,11 @@ mod tests {
             }
         }
         check("uvx", &["uvx"], &["/tmp/uvx", "uvx ", "", "UVX", "uv"]);
-        check("mcp-server-*", &["mcp-server-", "mcp-server-time"], &["mcp-server-../evil", "xmcp-server-"]);
+        check(
+            "mcp-server-*",
+            &["mcp-server-", "mcp-server-time"],
+            &["mcp-server-../evil", "xmcp-server-"],
+        );
         check("@scope/*", &["@scope/a"], &["@scope/a/b", "@other/a"]);
         check("/srv/**", &["/srv/", "/srv/a/b"], &["/srv", "/tmp/srv/a"]);
         check("a*c*e", &["ace", "abcde", "abbccde"], &["acd", "a/c/e"]);
@@ -260,7 +264,9 @@ mod tests {
         }
         assert!(!one.admits("/tmp/uvx", &["mcp-server-time".to_owned()]));
         let more = allowed(&["mcp-server-*", "**"]);
-        assert!(admits(&more, &["mcp-server-time"]) && admits(&more, &["mcp-server-time", "/a", "b"]));
+        assert!(
+            admits(&more, &["mcp-server-time"]) && admits(&more, &["mcp-server-time", "/a", "b"])
+        );
         assert!(!admits(&more, &[]));
         assert!(one.admits_variable("API_KEY") && !one.admits_variable("LD_PRELOAD"));
     }
@@ -285,7 +291,8 @@ mod tests {
         ] {
             assert!(!admits(other), "{other}");
         }
-        for wrong in ["", "example.com", "ftp://x/", "https:///mcp", "https://u@x/", "https://x:y/"] {
+        for wrong in ["", "example.com", "ftp://x/", "https:///mcp", "https://u@x/", "https://x:y/"]
+        {
             assert!(AllowedUrl::parse(wrong).is_none(), "{wrong}");
         }
         let local = AllowedUrl::parse("http://127.0.0.1:8000/**").expect("it is one");

@@ -31,7 +31,10 @@ pub(super) async fn open(
         _ => None,
     };
     let Ok(place) = Arc::clone(&bridge.places).try_acquire_owned() else {
-        return said(StatusCode::SERVICE_UNAVAILABLE, "too many sessions are open; try again later");
+        return said(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many sessions are open; try again later",
+        );
     };
     let ticket = bridge.tickets.take(&id, |known, ticket| match (&token, &caller) {
         (Some(token), _) => known.is_same(&TokenDigest::of(token)),

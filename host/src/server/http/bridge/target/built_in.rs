@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::Deserialize;
-use serde_json::value::{RawValue, to_raw_value};
 use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc;
 
 use super::{Fault, Welcome, World};
@@ -88,7 +88,12 @@ impl BuiltIn {
         self.all_pages(method, list, world).await
     }
 
-    async fn all_pages(&self, method: &str, list: &'static str, world: &World) -> Result<Json, Fault> {
+    async fn all_pages(
+        &self,
+        method: &str,
+        list: &'static str,
+        world: &World,
+    ) -> Result<Json, Fault> {
         let mut all: Vec<Json> = Vec::new();
         let mut cursor: Option<String> = None;
         for _ in 0..MAX_PAGES {
@@ -98,7 +103,9 @@ impl BuiltIn {
             };
             let params = Params::read(params.as_deref()).map_err(Fault::mcp)?;
             let page = self.put(method, params, world).await?;
-            let Ok(page) = serde_json::from_str::<IndexMap<String, Json>>(page.get()) else { break };
+            let Ok(page) = serde_json::from_str::<IndexMap<String, Json>>(page.get()) else {
+                break;
+            };
             let items = page.get(list).map(|items| serde_json::from_str::<Vec<Json>>(items.get()));
             all.extend(items.into_iter().flatten().flatten());
             cursor = page.get("nextCursor").and_then(|next| serde_json::from_str(next.get()).ok());

@@ -74,7 +74,10 @@ impl Fault {
                     _ => "ConnectionError",
                 };
                 let data = serde_json::json!({ "retryable": true });
-                Self::new(kind, RpcError::new(RpcError::INTERNAL, error.to_string()).with_data(&data))
+                Self::new(
+                    kind,
+                    RpcError::new(RpcError::INTERNAL, error.to_string()).with_data(&data),
+                )
             }
         }
     }
@@ -143,6 +146,9 @@ mod tests {
         let told = Fault::of_call(&server, "", &call).words();
         assert_eq!(told, "McpError: no (JSON-RPC error -32602) such row; ask for less");
         let unknown = CallError::UnknownTool("no tool; there are secret.a, secret.b".to_owned());
-        assert_eq!(Fault::of_call(&server, "Unknown tool: x", &unknown).words(), "McpError: Unknown tool: x");
+        assert_eq!(
+            Fault::of_call(&server, "Unknown tool: x", &unknown).words(),
+            "McpError: Unknown tool: x"
+        );
     }
 }

@@ -67,7 +67,12 @@ impl Target {
     }
 
     /// Asks it something. Dropping the future cancels what was asked.
-    pub(super) async fn ask(&self, method: &str, params: Params, world: &World) -> Result<Json, Fault> {
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        params: Params,
+        world: &World,
+    ) -> Result<Json, Fault> {
         match self {
             Self::Server(server) => {
                 let answered = server.ask(method, &params, world).await;

@@ -268,9 +268,9 @@ impl Server {
                 match called {
                     Ok(output) => Ok(as_result(output)),
                     // As servers say it themselves, for whoever chose the arguments.
-                    Err(CallError::InvalidArguments { message, .. } | CallError::Denied(message)) => {
-                        Ok(raw(&refused(&message)))
-                    }
+                    Err(
+                        CallError::InvalidArguments { message, .. } | CallError::Denied(message),
+                    ) => Ok(raw(&refused(&message))),
                     Err(error) => {
                         let shown: String = tool.chars().take(100).collect();
                         let unknown = format!("Unknown tool: {shown}");
@@ -287,12 +287,7 @@ impl Server {
         outcome
     }
 
-    async fn read(
-        &self,
-        profile: &Profile,
-        params: &Params,
-        world: &World,
-    ) -> Result<Json, Fault> {
+    async fn read(&self, profile: &Profile, params: &Params, world: &World) -> Result<Json, Fault> {
         let uri: String = params.need("uri").map_err(Fault::mcp)?;
         let what = (self.name.as_str(), &*uri);
         let shown: String = uri.chars().take(100).collect();
@@ -316,11 +311,7 @@ impl Server {
         self.structured(got, &unknown)
     }
 
-    fn structured(
-        &self,
-        answer: crate::tool::CallAnswer,
-        unknown: &str,
-    ) -> Result<Json, Fault> {
+    fn structured(&self, answer: crate::tool::CallAnswer, unknown: &str) -> Result<Json, Fault> {
         let output = answer.map_err(|error| Fault::of_call(&self.name, unknown, &error))?;
         output.structured.ok_or_else(|| Fault::mcp(RpcError::invalid_params(unknown)))
     }
@@ -406,10 +397,8 @@ fn tell(world: &World, event: &RunEvent) {
             world.heard("notifications/progress", &raw(&params));
         }
         RunEvent::Log { level, logger, data, params: None, .. } => {
-            let params = Object::default()
-                .with("level", level)
-                .with("logger", logger)
-                .with("data", data);
+            let params =
+                Object::default().with("level", level).with("logger", logger).with("data", data);
             world.heard("notifications/message", &params.finish());
         }
         _ => {}
