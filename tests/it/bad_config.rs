@@ -35,7 +35,7 @@ fn each_mistake_has_a_place_a_cause_and_a_way_out() {
          [servers.search]; here there are `listen`, `public_url`, `allowed_hosts`, \
          `allowed_origins`, `max_body`, `request_timeout`, `max_connections`, `max_mcp_sessions`, \
          `mcp_session_idle`, `max_result`, `list_changed`, `caller_token`, `sessions`, `quotas`, \
-         `tokens`, `jwt`",
+         `tokens`, `jwt`, `bridge`",
     );
     check(
         &format!("{SERVER}[profiles.reader]\ntools = [\"serach.*\"]\n"),

@@ -523,3 +523,26 @@ fn what_servers_say_is_shown_before_the_answer() {
         assert_eq!(client.next().await["type"], "operation_result");
     });
 }
+
+#[test]
+fn a_client_may_name_an_address_that_the_operator_admits() {
+    for (kind, server) in [
+        ("StreamableHttpServerParams", fixtures::everything_http()),
+        ("SseServerParams", fixtures::everything_sse()),
+    ] {
+        let url = server.url();
+        let bridged =
+            Bridged::start(&format!("[server.bridge]\nallow = [{{ url = {} }}]\n", json!(url)));
+        let params = json!({ "type": kind, "url": url, "headers": { "X-Who": "ada" }, "timeout": 10,
+            "sse_read_timeout": 20 });
+        block_on(async {
+            let (_, mut client) = bridged.open(&params).await;
+            let called = client.call("echo", json!({ "message": "hi" })).await;
+            assert_eq!(
+                called["data"]["result"]["content"][0]["text"], "Echo: hi",
+                "{kind}: {called}"
+            );
+            client.close().await;
+        });
+    }
+}

@@ -1,10 +1,11 @@
 //! Servers that ask the user of a web client: forms that a person fills in, and words of a model.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use toolcell_tests::fixtures;
 use toolcell_tests::web::{Bridged, WebClient};
+use toolcell_tests::{Marker, fixtures};
 
 use crate::hosts::block_on;
 
@@ -231,5 +232,27 @@ fn two_sessions_are_asked_each_for_itself() {
         assert!(text(&one.next_of("operation_result").await).contains("Ada"));
         assert!(text(&other.next_of("operation_result").await).contains("Bob"));
         other.is_quiet(Duration::from_millis(50)).await;
+    });
+}
+
+#[test]
+fn a_server_that_dies_while_it_asks_is_told_of_and_its_question_is_over() {
+    let marker = Marker::new();
+    let bridged = Bridged::start(&fixtures::everything_stdio().marked(&marker).toml("everything"));
+    block_on(async {
+        let (ticket, mut client) = bridged.open_named("everything").await;
+        let (_, question) = asked(&mut client).await;
+        for (pid, line) in marker.processes() {
+            if line.contains("server-everything") {
+                let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
+                assert!(killed.expect("kill starts").success());
+            }
+        }
+        let failed = client.next_of("operation_error").await;
+        assert_eq!(failed["operation"], "call_tool", "{failed}");
+        assert_eq!(bridged.status(&ticket.id)["connected"], false);
+        answer(&mut client, &question, json!({ "action": "decline" })).await;
+        let late = client.next_of("operation_error").await;
+        assert!(late["error"].to_string().contains("Unknown elicitation request_id"), "{late}");
     });
 }

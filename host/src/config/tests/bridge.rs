@@ -73,7 +73,7 @@ fn what_makes_no_sense_is_told_with_a_way_out() {
     }
     check(
         "profile = \"wbe\"\n[profiles.web]\ntools = [\"*\"]",
-        "toolcell.toml:2:1: server.bridge.profile: there is no profile \"wbe\"; did you mean \"web\"?",
+        "toolcell.toml:2:1: server.bridge.profile: there is no profile \"wbe\"; did you mean `web`?",
     );
     check(
         "allow = [{ args = [\"x\"] }]",
