@@ -74,7 +74,7 @@ never read: it is part of other people's repositories, and it names programs to 
 
 /// The tables in the order of the page: the name in the schema, the heading, and how its keys are
 /// written in the example.
-const TABLES: [(&str, &str); 18] = [
+const TABLES: [(&str, &str); 20] = [
     ("", "Top of the file"),
     ("Server", "`[servers.NAME]`"),
     ("Auth", "`[servers.NAME.auth]`"),
@@ -93,6 +93,8 @@ const TABLES: [(&str, &str); 18] = [
     ("Token", "`[server.tokens.NAME]`"),
     ("Quotas", "`[server.quotas]` and `[server.tokens.NAME.quotas]`"),
     ("Jwt", "`[server.jwt]`"),
+    ("Bridge", "`[server.bridge]`"),
+    ("Allowed", "`[[server.bridge.allow]]`"),
 ];
 
 /// The page, in Markdown.

@@ -8,7 +8,7 @@ use super::show;
 use super::written::WrittenConfig;
 use crate::ids::UpstreamName;
 use crate::limits::Limits;
-use crate::server::settings::{ServerSettings, SessionSettings};
+use crate::server::settings::{BridgeSettings, ServerSettings, SessionSettings};
 use crate::upstream::settings::{
     AuthGrant, Breaker, Retry, ToolSettings, TransportSettings, UpstreamSettings,
 };
@@ -40,6 +40,7 @@ fn defaults() -> Vec<(&'static str, Map<String, Value>)> {
         ("Serving", show::serving(&ServerSettings::default())),
         ("Sessions", show::sessions(&SessionSettings::default())),
         ("Jwt", show::jwt_defaults()),
+        ("Bridge", show::bridge(&BridgeSettings::default())),
         ("Retry", show::retries(&Retry::default())),
         ("Breaker", show::break_off(&Breaker::default())),
         ("Tool", show::tool(&ToolSettings::default())),

@@ -28,6 +28,8 @@ use crate::upstream::settings::{
 /// How the bridge is.
 mod bridge;
 
+pub(super) use bridge::show as bridge;
+
 /// Stands for what is not shown.
 const SECRET: &str = "<secret>";
 
@@ -418,7 +420,7 @@ pub(super) fn serving(settings: &ServerSettings) -> Map<String, Value> {
         .with_table("quotas", quotas(for_all))
         .with_table("tokens", tokens.collect())
         .with_some("jwt", jwt.as_ref().map(self::jwt))
-        .with_some("bridge", web.as_ref().map(bridge::show))
+        .with_some("bridge", web.as_ref().map(bridge))
         .0
 }
 

@@ -6,7 +6,7 @@ use super::{Table, time};
 use crate::config::units::format_size;
 use crate::server::settings::{AllowedServer, BridgeSettings, Glob};
 
-pub(super) fn show(settings: &BridgeSettings) -> Map<String, Value> {
+pub(in crate::config) fn show(settings: &BridgeSettings) -> Map<String, Value> {
     let BridgeSettings {
         profile,
         allow,
