@@ -204,6 +204,9 @@ async fn guard(State(http): State<Arc<Http>>, request: Request, next: Next) -> R
     let (parts, body) = request.into_parts();
     let page = match http.origins.check(&parts, local) {
         Ok(page) => page,
+        Err(words) if bridge::is_its(parts.uri.path()) => {
+            return bridge::said(StatusCode::FORBIDDEN, &words);
+        }
         Err(words) => return refusal::words(StatusCode::FORBIDDEN, words),
     };
     let asks_first = parts.method == Method::OPTIONS && page.is_some();

@@ -119,8 +119,13 @@ fn not_allowed(allowed: &'static str) -> Response {
     response
 }
 
+/// Whether a path is one of the bridge's.
+pub(super) fn is_its(path: &str) -> bool {
+    path.starts_with("/api/mcp/")
+}
+
 /// An answer that is no session, as the original gives it: whether it went well, and words.
-fn said(status: StatusCode, words: &str) -> Response {
+pub(super) fn said(status: StatusCode, words: &str) -> Response {
     let body = json!({ "status": false, "message": words, "detail": words });
     refusal::json(status, body.to_string())
 }
