@@ -9,8 +9,10 @@ use super::unreachable::chain;
 use crate::upstream::error::Cause;
 use crate::upstream::settings::{HttpSettings, UpstreamSettings};
 
-/// Connections that nobody uses are closed after this time.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// Connections that nobody uses are closed after this time. Many servers close them after five seconds
+/// (uvicorn does): a call that is sent on one in that moment is lost, and nobody can tell whether it
+/// took effect.
+const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
 /// A client with a pool of its own, so that headers and cookies of one upstream can never reach
 /// another; and the name of the proxy that it goes through, where one is configured.
