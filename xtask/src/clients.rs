@@ -93,8 +93,9 @@ impl Framework {
         fs::create_dir_all(to)?;
         let requirements = self.pins.join("requirements.txt");
         if requirements.is_file() {
-            // Little of it is ever imported, and that is compiled when it is.
-            fixtures::venv(&requirements, to, &["--no-compile"])?;
+            // Little of it is ever imported, and that is compiled when it is. The pins are complete, but
+            // for what a package asks for and the tests have no use for.
+            fixtures::venv(&requirements, to, &["--no-compile", "--no-deps"])?;
         } else {
             fixtures::npm_ci(&self.pins, to)?;
         }

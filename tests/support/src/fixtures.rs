@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
+use serde_json::{Value, json};
 use toolcell::upstream::settings::{HttpSettings, Secret, TransportSettings};
 
 use crate::cli::profile_folder;
@@ -96,6 +97,16 @@ impl Server {
         }
         toml.push('\n');
         toml
+    }
+
+    /// How a client of the bridge names it: a command, or the URL of a server on streamable HTTP.
+    pub fn params(&self) -> Value {
+        match &self.url {
+            Some(url) => json!({ "type": "StreamableHttpServerParams", "url": url }),
+            None => json!({
+                "type": "StdioServerParams", "command": self.command, "args": self.args,
+            }),
+        }
     }
 
     /// How the library reaches it. Over HTTP it finds out in which way.
@@ -362,7 +373,7 @@ wait "$!"
 
 impl RealHttp {
     #[track_caller]
-    fn start(command: Vec<PathBuf>, path: &'static str, port: u16) -> Self {
+    pub(crate) fn start(command: Vec<PathBuf>, path: &'static str, port: u16) -> Self {
         let mut guard = Command::new("sh")
             .args(["-c", GUARD, "guard"])
             .args(&command)

@@ -50,6 +50,7 @@ pub mod processes;
 pub mod proxy;
 pub mod registry;
 pub mod serving;
+pub mod studio;
 pub mod talking;
 pub mod tiny_mcp;
 pub mod web;
