@@ -53,6 +53,7 @@ mod serve;
 mod serve_attacks;
 mod sessions;
 mod storm;
+mod studio;
 mod studio_bridge;
 mod studio_bridge_asks;
 mod studio_bridge_attacks;

@@ -2,13 +2,10 @@
 //! stdio and streamable HTTP, and all that both say, compared frame by frame.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use toolcell_tests::fixtures::{self, RealHttp};
-use toolcell_tests::{Cli, Marker, Server, Serving, studio};
+use toolcell_tests::{Marker, Server, Serving, studio};
 
 const TOKEN: &str = "the-token-of-a-test-browser";
 
@@ -34,11 +31,15 @@ fn bridge(configured: &str, admitted: &[Value]) -> Serving {
 /// What the panel does with the server called "everything": its tabs, a tool that fails, and the dialog
 /// answered in each of the three ways.
 fn clicks() -> Value {
-    let call = |tool: &str, arguments: Value| json!({ "operation": "call_tool", "tool_name": tool, "arguments": arguments });
+    let call = |tool: &str, arguments: Value| {
+        let mut click = json!({ "operation": "call_tool", "tool_name": tool });
+        click["arguments"] = arguments;
+        click
+    };
     let asked = |answer: Value| {
-        let mut call = call("trigger-elicitation-request", json!({}));
-        call["answer"] = answer;
-        call
+        let mut click = call("trigger-elicitation-request", json!({}));
+        click["answer"] = answer;
+        click
     };
     json!([
         { "operation": "list_tools" },
@@ -147,14 +148,13 @@ fn the_front_end_is_told_why_it_gets_no_session() {
 /// The servers of the comparison, and those of them that are processes of ours.
 struct Servers {
     params: Value,
-    _running: Vec<RealHttp>,
+    _running: [RealHttp; 3],
 }
 
 impl Servers {
     fn start(real: &RealHttp) -> Self {
-        let running =
-            vec![studio::probe_http(), fixtures::everything_http(), fixtures::python_http()];
-        let [probe_http, everything_http, sdk_http] = &*running else { unreachable!() };
+        let running = [studio::probe_http(), fixtures::everything_http(), fixtures::python_http()];
+        let [probe_http, everything_http, sdk_http] = &running;
         let mut params = json!({
             "probe": studio::probe().params(),
             "probe http": probe_http.server().params(),

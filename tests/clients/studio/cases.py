@@ -207,7 +207,7 @@ async def frames(talk, servers):
     await talk.say({"type": "ping"}, "pong")
     for frame in ({"type": "dance"}, {}, {"type": None}, {"type": 3}, {"type": "ping "}, {"operation": "list_tools"}):
         await talk.say(frame)
-    for text in ("", " ", "no JSON", "{", '{"type": "ping"', "NaN,"):
+    for text in ("", " ", "no JSON", "{", '{"type": "ping"', '{"type": "ping"} x', "NaN,", "[", '"', "nul", "1x", "\ufeff{}"):
         await talk.say(text, sent=repr(text))
     await talk.say({"type": "ping", "extra": [1]}, "pong")
     await talk.close()
@@ -219,6 +219,18 @@ async def frames_that_are_no_objects(talk, servers):
     for text in ("[]", '"ping"', "3", "null", '[{"type": "ping"}]', b"\x00\x01", b'{"type": "ping"}'):
         await talk.open(servers["probe"])
         await talk.say(text, sent=repr(text))
+        await talk.close()
+        await talk.gone("status")
+
+
+@case
+async def frames_at_the_edge_of_json(talk, servers):
+    deep = "[" * 100_000 + "]" * 100_000
+    twice = '{"type": "dance", "type": "ping"}'
+    for text in ("NaN", '{"type": NaN}', f'{{"type": "ping", "deep": {deep}}}', twice, '{"type": "\\ud800"}'):
+        await talk.open(servers["probe"])
+        # What Python reads and cannot write, its server swallows.
+        await talk.say(text, "pong|error", sent=repr(text[:40]), silence="ud800" in text)
         await talk.close()
         await talk.gone("status")
 

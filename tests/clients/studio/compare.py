@@ -11,16 +11,14 @@ import argparse
 import asyncio
 import json
 import sys
-import tomllib
 from difflib import SequenceMatcher
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from cases import CASES, SLOW
+from differences import ABSENT, as_text, listed_ones
 from wire import Bridge, Talk
 
 AT_ONCE = 3
-HERE = Path(__file__).parent
 
 
 async def run(bridge, names, servers):
@@ -74,14 +72,6 @@ def entries(theirs, ours):
             yield f"{b[j]}", ABSENT, ours[j]
 
 
-class Absent:
-    def __repr__(self):
-        return "(nothing)"
-
-
-ABSENT = Absent()
-
-
 def values(path, a, b):
     if isinstance(a, dict) and isinstance(b, dict):
         for name in [*a, *(name for name in b if name not in a)]:
@@ -90,35 +80,8 @@ def values(path, a, b):
         for i in range(max(len(a), len(b))):
             left = a[i] if i < len(a) else ABSENT
             yield from values(f"{path}[{i}]", left, b[i] if i < len(b) else ABSENT)
-    elif a != b or type(a) is not type(b):
+    elif a != b or isinstance(a, bool) != isinstance(b, bool):
         yield path, a, b
-
-
-class Listed:
-    """A difference that is as it should be, and why."""
-
-    def __init__(self, written):
-        self.id = written["id"]
-        self.where = written["where"]
-        self.seen = [0] * len(self.where)
-
-    def is_it(self, difference):
-        """Each of its places is a glob for each of these; none is any."""
-        hit = False
-        for i, place in enumerate(self.where):
-            if all(fnmatchcase(as_text(difference[name]), escaped(glob)) for name, glob in place.items()):
-                self.seen[i] += 1
-                hit = True
-        return hit
-
-
-def escaped(glob):
-    """Paths and JSON are full of brackets."""
-    return glob.replace("[", "[[]")
-
-
-def as_text(value):
-    return value if isinstance(value, str) else repr(value) if value is ABSENT else json.dumps(value, ensure_ascii=False)
 
 
 async def main():
@@ -135,23 +98,33 @@ async def main():
     if args.record:
         args.record.write_text(json.dumps({"studio": studio, "toolcell": toolcell}, indent=1, ensure_ascii=False))
 
-    listed = [Listed(written) for written in tomllib.loads((HERE / "differences.toml").read_text())["difference"]]
+    listed = listed_ones()
     found = [each for name in names for each in differences(name, studio[name], toolcell[name])]
-    new = [each for each in found if not any([rule.is_it(each) for rule in listed])]
+    new = [each for each in found if not any([one.is_it(each) for one in listed])]
     for each in new:
         print(f"not listed: {each['case']}, {each['sent']}: {each['path']}")
         print(f"    studio:   {shortened(each['studio'])}")
         print(f"    toolcell: {shortened(each['toolcell'])}")
     whole = not args.only and args.slow
-    old = [(rule, i) for rule in listed for i, seen in enumerate(rule.seen) if not seen] if whole else []
-    for rule, i in old:
-        print(f"listed, and not there: {rule.id}: {rule.where[i]}")
+    old = [(one, i) for one in listed for i, seen in enumerate(one.seen) if not seen] if whole else []
+    for one, i in old:
+        print(f"listed, and not there: {one.what}: {one.places[i]}")
+    broken = [
+        f"{bridge}: {name}: {entry['broken']}"
+        for bridge, said in (("studio", studio), ("toolcell", toolcell))
+        for name, steps in said.items()
+        for step in steps
+        for entry in step["got"]
+        if "broken" in entry
+    ]
+    for each in broken:
+        print(f"a case came to no end: {each}")
     answers = sum(len(step["got"]) for steps in studio.values() for step in steps)
     print(
         f"{len(names)} cases, {answers} answers: {len(found) - len(new)} differences are among the {len(listed)} that are "
         f"listed, {len(new)} are not; {len(old)} places of the list were not seen"
     )
-    return bool(new or old or not answers)
+    return bool(new or old or broken or not answers)
 
 
 def shortened(value):

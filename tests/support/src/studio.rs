@@ -82,7 +82,8 @@ pub fn comparison(asked: &Value) -> Cli {
 fn package() -> PathBuf {
     let libraries = installed("../clients/studio/lib");
     let versions = libraries.read_dir().expect("an environment has libraries");
-    let packages = versions.filter_map(Result::ok).map(|version| version.path().join("site-packages"));
+    let packages =
+        versions.filter_map(Result::ok).map(|version| version.path().join("site-packages"));
     let found = packages.map(|packages| packages.join("autogenstudio")).find(|path| path.exists());
     found.expect("autogenstudio is installed")
 }
