@@ -28,13 +28,13 @@ CONNECT = "/api/mcp/ws/connect"
 
 @case
 async def connect(talk, servers):
-    await talk.post("a command with defaults", {"type": "StdioServerParams", "command": "node"})
+    await talk.post("a command with defaults", servers["bare"])
     await talk.post(
         "a command with everything",
         servers["probe"]
         | {
             "env": {"A": "1"},
-            "cwd": "/",
+            "cwd": "/usr",
             "encoding": "latin-1",
             "encoding_error_handler": "replace",
             "read_timeout_seconds": 2.5,
@@ -59,7 +59,18 @@ async def connect(talk, servers):
 
 
 @case
-async def connect_with_bad_input(talk, _):
+async def connect_with_a_command_that_nobody_admitted(talk, servers):
+    await talk.post("another command", {"type": "StdioServerParams", "command": "sh", "args": ["-c", "id"]})
+    await talk.post("another argument", servers["probe"] | {"args": [*servers["probe"]["args"], "-x"]})
+    await talk.post("another variable", servers["probe"] | {"env": {"LD_PRELOAD": "/tmp/x.so"}})
+    await talk.post("another folder", servers["probe"] | {"cwd": "/etc"})
+    url = servers["probe http"] | {"url": "http://169.254.169.254/latest"}
+    await talk.post("another URL", url)
+    await talk.post("another URL for SSE", url | {"type": "SseServerParams"})
+
+
+@case
+async def connect_with_bad_input(talk, servers):
     async def post(sent, **request):
         await talk.http(sent, "POST", CONNECT, **request)
 
@@ -72,7 +83,7 @@ async def connect_with_bad_input(talk, _):
     await post("JSON without a name", content=b'{"server_params": {}}')
     for body in (None, [], "x", 3, {}, {"server_params": None}, {"server_params": []}, {"server_params": "x"}):
         await post(f"{body!r}", json=body)
-    command = {"type": "StdioServerParams", "command": "node"}
+    command = {"type": "StdioServerParams", "command": servers["bare"]["command"]}
     url = {"type": "StreamableHttpServerParams", "url": "http://127.0.0.1:9/mcp"}
     sse = url | {"type": "SseServerParams"}
     for params in (
@@ -109,7 +120,7 @@ async def connect_with_bad_input(talk, _):
         sse | {"timeout": []},
         sse | {"sse_read_timeout": "x"},
     ):
-        await talk.post(f"{params!r}", params)
+        await talk.post(f"{params!r}".replace(command["command"], "node"), params)
     await talk.http("GET", "GET", CONNECT)
     await talk.http("PUT", "PUT", CONNECT, json={})
     await talk.http("a POST elsewhere", "POST", "/api/mcp/ws/nowhere", json={})
@@ -172,6 +183,14 @@ async def upgrade_with_parameters_in_the_query(talk, servers):
     await whether_it_opened(talk, "what comes")
     await talk.upgrade(path + "%%%", "no base64")
     await whether_it_opened(talk, "what comes")
+
+
+@case
+async def parameters_that_a_query_does_not_carry(talk, servers):
+    """In base64 they have a plus sign, and a query's plus sign is a space."""
+    talk.encodes = False
+    await talk.open(servers["sdk"])
+    await talk.close()
 
 
 @case
@@ -312,6 +331,8 @@ async def real_servers(talk, servers):
         else:
             await talk.call("add", {"a": 1, "b": 2})
             await talk.call("add", {"a": "x"})
+            for answer in ({"action": "accept", "data": {"size": 3}}, {"action": "decline"}, {"action": "cancel"}):
+                await talk.call("order", {"what": "apples"}, answers=[answer])
         await talk.close()
 
 

@@ -52,6 +52,8 @@ class Talk:
         self.clean = Cleaner(bridge)
         #: Frames that come when they like, and that another case looks at.
         self.ignores = lambda frame: False
+        #: Whether the URL that the real server returns is repaired.
+        self.encodes = True
 
     def step(self, sent):
         self.steps.append({"sent": sent, "got": []})
@@ -91,6 +93,7 @@ class Talk:
     async def upgrade(self, path, sent, **headers):
         """Opens the socket at this address. Whether that works is recorded."""
         got = self.step(sent)
+        path = path.replace("+", "%2B") if self.encodes else path
         headers = {"Origin": self.bridge.url} | headers
         headers = {name: value for name, value in headers.items() if value is not None}
         try:
