@@ -90,6 +90,13 @@ class Soak:
         command = [self.args.toolcell, "serve", "--config", config, "--listen", "127.0.0.1:0"]
         self.address = (await started(processes, command, "listening on http://", {})).removesuffix("/mcp")
         self.host = processes[-1].pid
+        await self.until_ready()
+
+    async def until_ready(self):
+        """What it compiles at its first start takes memory too."""
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client, asyncio.timeout(600):
+            while (await client.get(f"http://{self.address}/readyz")).status_code != 200:
+                await asyncio.sleep(0.5)
 
     async def measure(self):
         args = self.args
@@ -98,14 +105,15 @@ class Soak:
         print(before.line("before", self), flush=True)
         # Few have a process of their own; the rest are shared out.
         own = min(args.own, args.sessions // 4)
-        kinds = ["own"] * own + ["shared", "http"] * ((args.sessions - own + 1) // 2)
+        kinds = ["own"] * own + args.kinds.split(",") * args.sessions
+        kinds = kinds[: args.sessions]
         random.Random(1).shuffle(kinds)
         opening = asyncio.Semaphore(OPENING)
         self.client = httpx.AsyncClient(trust_env=False, timeout=PATIENCE)
         self.closing = asyncio.Event()
         began = time.monotonic()
         async with asyncio.TaskGroup() as group:
-            for number, kind in enumerate(kinds[: args.sessions]):
+            for number, kind in enumerate(kinds):
                 session = Session(self, number, kind)
                 self.sessions.append(session)
                 group.create_task(session.live(opening))
@@ -372,6 +380,7 @@ def main():
     args.add_argument("--misbehaving", required=True, help="misbehaving-mcp, whose mode `ok` behaves")
     args.add_argument("--minutes", type=float, default=10)
     args.add_argument("--sessions", type=int, default=500)
+    args.add_argument("--kinds", default="shared,http", help="the servers of the others, in turn")
     args.add_argument("--own", type=int, default=20, help="sessions with a process of their own")
     args.add_argument("--every", type=float, default=5, help="seconds between samples")
     args.add_argument("--growth", type=float, default=0.1, help="share by which memory may grow")

@@ -9,7 +9,8 @@ use toolcell_tests::{Marker, Server, Serving, studio};
 
 const TOKEN: &str = "the-token-of-a-test-browser";
 
-/// A `toolcell serve` whose bridge admits these servers, besides those of the configuration.
+/// A `toolcell serve` whose bridge admits these servers, besides those of the configuration. Sessions
+/// may set one variable of them, and name some folders.
 fn bridge(configured: &str, admitted: &[Value]) -> Serving {
     let mut toml = format!("[server.tokens.browser]\ntoken = \"{TOKEN}\"\n[server.bridge]\n");
     toml.push_str("allow = [\n");
@@ -19,7 +20,7 @@ fn bridge(configured: &str, admitted: &[Value]) -> Serving {
             Some(_) => writeln!(toml, "  {{ url = {} }},", params["url"]),
             None => writeln!(
                 toml,
-                "  {{ command = {}, args = {} }},",
+                "  {{ command = {}, args = {}, env = [\"A\"], cwd = \"/usr*\" }},",
                 params["command"], params["args"]
             ),
         };
@@ -44,10 +45,9 @@ fn clicks() -> Value {
     json!([
         { "operation": "list_tools" },
         call("echo", json!({ "message": "hi" })),
-        call("get-sum", json!({ "a": "no number" })),
+        call("get-resource-reference", json!({ "resourceType": "Text", "resourceId": -1 })),
         { "operation": "list_resources" },
         { "operation": "read_resource", "uri": "demo://resource/static/document/features.md" },
-        { "operation": "read_resource", "uri": "demo://nowhere" },
         { "operation": "list_prompts" },
         { "operation": "get_prompt", "name": "args-prompt", "arguments": { "city": "Oslo" } },
         asked(json!({ "action": "accept", "data": { "name": "Ada", "check": true, "integer": 42 } })),
@@ -74,10 +74,9 @@ fn check(seen: &Value) {
     let expected = [
         "trigger-elicitation-request",
         "Echo: hi",
-        "Input validation error",
+        "Invalid resourceId",
         "demo://resource/static/document/features.md",
         "Features",
-        "McpError",
         "args-prompt",
         "What's weather in Oslo?",
         "Ada",
@@ -90,7 +89,7 @@ fn check(seen: &Value) {
         assert!(answer.to_string().contains(part), "{part} is not in {answer:#}");
     }
     assert_eq!(answers[2]["data"]["result"]["isError"], true, "{:#}", answers[2]);
-    for answer in &answers[8..] {
+    for answer in &answers[7..] {
         assert_eq!(answer["asked"], "Please provide inputs for the following fields:");
         assert!(answer["fields"].as_array().is_some_and(|fields| fields.len() > 10), "{answer:#}");
     }
@@ -98,13 +97,19 @@ fn check(seen: &Value) {
     assert_eq!(seen["after"], json!({ "connected": false, "error": null }), "{seen:#}");
 }
 
-/// The same clicks through the real server and through toolcell, which must not be told apart.
+/// The same clicks through the real server and through toolcell, which must not be told apart but by the
+/// tools that the server has for what only one of the two is able to.
 fn works(server: &Server, bridge: &Serving) {
     let real = studio::server();
-    let theirs = seen_by_the_front_end(&real.url(), server);
-    check(&theirs);
-    let ours = seen_by_the_front_end(&bridge.url(""), server);
-    check(&ours);
+    let [theirs, ours] = [real.url(), bridge.url("")].map(|page| {
+        let mut seen = seen_by_the_front_end(&page, server);
+        check(&seen);
+        let tools = seen["answers"][0]["data"]["tools"].as_array_mut().expect("a list");
+        tools.retain(|tool| {
+            tool["name"] != "trigger-url-elicitation" && tool["name"] != "get-roots-list"
+        });
+        seen
+    });
     assert_eq!(ours["answers"], theirs["answers"]);
     assert_eq!(ours["capabilities"], theirs["capabilities"]);
 }
@@ -162,6 +167,7 @@ impl Servers {
             "everything http": everything_http.server().params(),
             "sdk": fixtures::python_stdio().params(),
             "sdk http": sdk_http.server().params(),
+            "bare": Server::stdio("node", &[]).params(),
             "missing": Server::stdio("toolcell-no-such-command", &[]).params(),
             // The port of a service that nobody runs any more.
             "refused": Server::http("http://127.0.0.1:9/mcp").params(),
@@ -186,7 +192,7 @@ impl Servers {
     }
 }
 
-/// The two run for a minute side by side, because a question may wait that long for its answer.
+/// It takes a minute at least: that is how long a question waits for its answer.
 #[test]
 fn both_bridges_say_the_same_but_for_what_is_listed() {
     let real = studio::server();

@@ -45,6 +45,8 @@ def kind(entry):
     if what != "frame":
         return what
     parts = [value.get("type"), value.get("operation"), value.get("activity_type")]
+    if value.get("activity_type") == "protocol":
+        parts.append(value["details"]["content"]["method"])
     return " ".join(["frame", *(str(part) for part in parts if part is not None)])
 
 
@@ -64,7 +66,10 @@ def entries(theirs, ours):
         if tag == "equal":
             for i, j in zip(range(i1, i2), range(j1, j2)):
                 [left], [right] = theirs[i].values(), ours[j].values()
-                yield from values(a[i], left, right)
+                if a[i] == "http" and left["status"] != right["status"]:
+                    yield "http", left, right
+                else:
+                    yield from values(a[i], left, right)
             continue
         for i in range(i1, i2):
             yield f"{a[i]}", theirs[i], ABSENT
@@ -106,9 +111,9 @@ async def main():
         print(f"    studio:   {shortened(each['studio'])}")
         print(f"    toolcell: {shortened(each['toolcell'])}")
     whole = not args.only and args.slow
-    old = [(one, i) for one in listed for i, seen in enumerate(one.seen) if not seen] if whole else []
-    for one, i in old:
-        print(f"listed, and not there: {one.what}: {one.places[i]}")
+    old = [(one.what, place) for one in listed for place in one.unseen()] if whole else []
+    for what, place in old:
+        print(f"listed, and not there: {what}: {place}")
     broken = [
         f"{bridge}: {name}: {entry['broken']}"
         for bridge, said in (("studio", studio), ("toolcell", toolcell))

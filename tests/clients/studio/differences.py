@@ -26,6 +26,8 @@ class Listed:
         self.studio = written["studio"]
         self.toolcell = written["toolcell"]
         self.why = written["why"]
+        #: One that is `sometimes` there need not be.
+        self.may_be_absent = [place.pop("sometimes", False) for place in written["places"]]
         self.places = written["places"]
         self.seen = [0] * len(self.places)
 
@@ -37,6 +39,11 @@ class Listed:
                 self.seen[i] += 1
                 hit = True
         return hit
+
+    def unseen(self):
+        """The places that no difference was at, and one should have been."""
+        places = zip(self.places, self.seen, self.may_be_absent)
+        return [place for place, seen, may_be_absent in places if not seen and not may_be_absent]
 
 
 def literal_brackets(glob):
