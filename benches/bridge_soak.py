@@ -297,7 +297,7 @@ class Session:
                 await self.call(number)
 
     async def call(self, number):
-        ms = self.random.randrange(500, 3000)
+        ms = self.random.randrange(2000, 8000)
         tool, arguments, text = "slow", {"ms": ms}, f"after {ms} ms"
         if self.kind == "http":
             tool, arguments = "wait", {"seconds": ms / 1000, "payload": payload(self.random)}

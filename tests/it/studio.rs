@@ -2,6 +2,8 @@
 //! stdio and streamable HTTP, and all that both say, compared frame by frame.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use toolcell_tests::fixtures::{self, RealHttp};
@@ -204,4 +206,16 @@ fn both_bridges_say_the_same_but_for_what_is_listed() {
     let compared = studio::comparison(&asked).arg("--slow").run().success();
     assert!(compared.stdout.contains("0 are not"), "{}", compared.stdout);
     bridge.stop();
+}
+
+#[test]
+fn the_page_lists_the_differences() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the root");
+    let page = fs::read_to_string(root.join("docs/bridge.md")).expect("the bridge has a page");
+    for row in studio::listed_differences() {
+        assert!(
+            page.lines().any(|line| line == row),
+            "docs/bridge.md lacks a row of `python tests/clients/studio/differences.py`: {row}"
+        );
+    }
 }

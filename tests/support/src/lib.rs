@@ -17,6 +17,7 @@
 //! | the proof that no process is left | [`Marker`] |
 //! | a client of `toolcell mcp` that sees every byte | [`Talking::legacy`], [`Talking::modern`] |
 //! | an agent framework as a client of `toolcell` | [`clients::AUTOGEN`] and the others |
+//! | AutoGen Studio's server and front end, and both bridges compared | [`studio::server`], [`studio::front_end`], … |
 //! | a plugin of `tests/guests/`, built | [`guests::guest`] |
 //! | cargo as a plugin's author runs it | [`guests::cargo`] |
 //! | a real OCI registry, and the real cosign | [`registry::RealRegistry`], [`registry::Cosign`] |

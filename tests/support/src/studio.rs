@@ -77,6 +77,16 @@ pub fn comparison(asked: &Value) -> Cli {
         .limit(Duration::from_secs(300))
 }
 
+/// The rows of the list of differences, as a page has them.
+///
+/// # Panics
+/// It is not installed.
+#[track_caller]
+pub fn listed_differences() -> Vec<String> {
+    let told = Cli::of(python()).arg("-B").arg(program("differences.py")).run().success();
+    told.stdout.lines().map(str::to_owned).collect()
+}
+
 /// The installed Python package.
 #[track_caller]
 fn package() -> PathBuf {
