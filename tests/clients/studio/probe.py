@@ -220,7 +220,9 @@ def over_http():
     listener.listen(1024)
     print(f"listening at 127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
     app = Starlette(routes=[Route("/mcp", Endpoint())], lifespan=lifespan)
-    uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listener])
+    # Whoever reuses a connection just when it is closed for having been idle sees a call fail.
+    config = uvicorn.Config(app, log_level="error", timeout_keep_alive=300)
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 from mcp.server.lowlevel import NotificationOptions  # noqa: E402
