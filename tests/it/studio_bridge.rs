@@ -546,3 +546,60 @@ fn a_client_may_name_an_address_that_the_operator_admits() {
         });
     }
 }
+
+/// A server of the official SDK that speaks latin-1 on its pipes, as old programs do.
+const LATIN_1: &str = r#"
+import sys
+from io import TextIOWrapper
+import anyio
+from mcp.server import MCPServer
+from mcp.server.stdio import stdio_server
+
+server = MCPServer("latin", version="1")
+
+@server.tool()
+def price(text: str) -> str:
+    return f"{len(text)} £"
+
+def latin(stream):
+    return anyio.wrap_file(TextIOWrapper(stream.buffer, encoding="latin-1", line_buffering=True))
+
+async def main():
+    async with stdio_server(latin(sys.stdin), latin(sys.stdout)) as (read, write):
+        inner = server._lowlevel_server
+        await inner.run(read, write, inner.create_initialization_options())
+
+anyio.run(main)
+"#;
+
+#[test]
+fn a_server_is_spoken_with_in_its_own_encoding() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("latin.py");
+    fs::write(&program, LATIN_1).expect("a file can be written");
+    let (python, program) = (fixtures::python_with_mcp(), program.to_str().expect("UTF-8"));
+    let python = python.to_str().expect("UTF-8");
+    let allow = json!(python);
+    let toml = format!(
+        "[server.bridge]\nallow = [{{ command = {allow}, args = [{}] }}]\n",
+        json!(program)
+    );
+    let bridged = Bridged::start(&toml);
+    for (encoding, handler, said) in [
+        ("latin-1", "strict", "4 £"),
+        // As UTF-8 the accent is two of its letters, and its sign none of ours.
+        ("utf-8", "replace", "5 \u{fffd}"),
+        ("utf-8", "ignore", "5 "),
+    ] {
+        let mut params = stdio(python, &[program]);
+        params["encoding"] = json!(encoding);
+        params["encoding_error_handler"] = json!(handler);
+        block_on(async {
+            let (_, mut client) = bridged.open(&params).await;
+            let called = client.call("price", json!({ "text": "café" })).await;
+            let text = &called["data"]["result"]["content"][0]["text"];
+            assert_eq!(text, said, "{encoding}, {handler}: {called}");
+            client.close().await;
+        });
+    }
+}
