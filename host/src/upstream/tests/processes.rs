@@ -1,7 +1,9 @@
 //! Nothing of a server outlives its connection, however the connection, or the host, ends.
 #![cfg(target_os = "linux")]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::{SHELL_SERVER, call, call_within, only, stdio};
@@ -191,12 +193,28 @@ async fn a_server_inherits_three_descriptors_and_no_more() {
     call(&first, "echo", "{}").await.unwrap();
     let second = only(super::shell_server());
     let pid = call(&second, "pid", "{}").await.unwrap().first_text().to_owned();
-    let mut open: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        // Shells keep copies of what they redirect at 10 and above.
-        .filter(|fd| fd.parse::<u32>().unwrap() < 10)
-        .collect();
-    open.sort();
-    assert_eq!(open, ["0", "1", "2"]);
+    // A shell opens some for a moment while it works on a line. What it inherited is always there.
+    let mut open = BTreeMap::new();
+    for look in 0..20 {
+        let seen = descriptors(&pid);
+        match look {
+            0 => open = seen,
+            _ => open.retain(|fd, of| seen.get(fd) == Some(of)),
+        }
+        call(&second, "echo", "{}").await.unwrap();
+    }
+    assert!(open.keys().eq(&[0, 1, 2]), "{open:?}");
+}
+
+/// A process's open descriptors, and what they are of. Shells keep copies of what they redirect at 10
+/// and above; these are left out.
+fn descriptors(pid: &str) -> BTreeMap<u32, PathBuf> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let read = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.unwrap();
+        let fd = entry.file_name().to_str().unwrap().parse().unwrap();
+        // One that is closed meanwhile was only for a moment.
+        Some((fd, std::fs::read_link(entry.path()).ok()?))
+    };
+    entries.filter_map(read).filter(|(fd, _)| *fd < 10).collect()
 }
