@@ -94,6 +94,26 @@ async fn a_call_that_is_dropped_or_late_is_cancelled_and_the_connection_stays() 
 }
 
 #[tokio::test]
+async fn what_is_under_way_when_all_is_closed_is_cancelled_at_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let heard = || std::fs::read_to_string(&log).unwrap_or_default();
+    let noting = r#"tee "$LOG" | sh -c "$SERVER""#;
+    let env = [("LOG", log.to_str().unwrap()), ("SERVER", super::SHELL_SERVER), ("SECRET", "-")];
+    let upstreams = only(stdio("sh", &["-c", noting], &env));
+    let mut hanging = std::pin::pin!(call(&upstreams, "hang", "{}"));
+    while !heard().contains("hang") {
+        let asked = tokio::time::timeout(Duration::from_millis(10), &mut hanging).await;
+        assert!(asked.is_err(), "{asked:?}");
+    }
+    // The caller has not even noticed yet.
+    upstreams.close().await;
+    assert!(heard().contains("notifications/cancelled"), "{}", heard());
+    let error = hanging.await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Closed { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn callers_who_come_together_share_one_connection() {
     let upstreams = only(shell_server());
     let calls = (0..20).map(|_| call(&upstreams, "pid", "{}"));

@@ -37,6 +37,9 @@ const MAX_NOISE_BYTES: usize = 1 << 20;
 /// How much of such text is kept for the error message.
 const NOISE_EXCERPT_BYTES: usize = 300;
 
+/// The longest wait for a server that is being closed to read what is cancelled with it.
+const FAREWELL_TIME: Duration = Duration::from_millis(500);
+
 /// The longest wait for the exit status after stdout was closed, and for the rest of stdout after
 /// the exit.
 const EXIT_NEWS_TIME: Duration = Duration::from_millis(1500);
@@ -148,9 +151,21 @@ impl Transport for Stdio {
     }
 
     async fn close(&self) {
+        let waited = self.shared.waiting.lose(TransportError::Closed);
+        let outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(outbox) = outbox {
+            // Whose callers have not gone yet: they could tell the server no more.
+            let telling = async {
+                for id in waited {
+                    let message = self.shared.encoding.encode(message::cancelled(id));
+                    if outbox.send(message.into()).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            let _ = tokio::time::timeout(FAREWELL_TIME, telling).await;
+        }
         // Without a sender the writer ends and closes the server's stdin.
-        drop(self.outbox.lock().unwrap_or_else(PoisonError::into_inner).take());
-        self.shared.waiting.lose(TransportError::Closed);
         self.shared.process.close().await;
     }
 }
@@ -164,13 +179,15 @@ struct Ticket<'a> {
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        self.link.shared.waiting.forget(self.id);
         if self.tell_server
             && let Some(outbox) = self.link.outbox()
         {
+            let message = self.link.shared.encoding.encode(message::cancelled(self.id));
             // A full queue means that the server reads nothing; it would not read this either.
-            let _ = outbox.try_send(message::cancelled(self.id).into());
+            let _ = outbox.try_send(message.into());
         }
+        // Not before: whoever closes the link tells the server of what is not forgotten yet.
+        self.link.shared.waiting.forget(self.id);
     }
 }
 

@@ -94,17 +94,18 @@ impl Waiting {
     }
 
     /// Ends the link: whoever waits gets the error, and so does whoever comes later. The first
-    /// reason stays.
-    pub(super) fn lose(&self, error: TransportError) {
+    /// reason stays. Gives the requests that were waited for.
+    pub(super) fn lose(&self, error: TransportError) -> Vec<u64> {
         let mut state = self.state();
-        if let State::Open(places) = &mut *state {
-            let places = std::mem::take(places);
-            *state = State::Lost(error.clone());
-            drop(state);
-            for (_, place) in places {
-                let _ = place.answer.send(Err(error.clone()));
-            }
-        }
+        let State::Open(places) = &mut *state else { return Vec::new() };
+        let places = std::mem::take(places);
+        *state = State::Lost(error.clone());
+        drop(state);
+        let waited = places.into_iter().map(|(id, place)| {
+            let _ = place.answer.send(Err(error.clone()));
+            id
+        });
+        waited.collect()
     }
 
     /// Why the link is lost, if it is.
