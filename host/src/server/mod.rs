@@ -10,5 +10,6 @@
 pub mod access;
 pub mod http;
 pub mod mcp;
+mod random;
 pub mod search;
 pub mod settings;

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::events::{EventLog, Overflow};
 use crate::server::mcp::Facade;
 use crate::server::mcp::request::Peer;
+use crate::server::random;
 use crate::upstream::Caller;
 
 /// Requests of one session that are worked on, or whose answers are kept for a client that lost its
@@ -66,7 +67,7 @@ impl Session {
         let standalone = EventLog::new(STANDALONE, overflow, resumable);
         workers.spawn(carry(said, Arc::clone(&standalone), Arc::clone(&peer)));
         Arc::new(Self {
-            id: random_id(),
+            id: random::hex::<16>().into(),
             owner,
             facade,
             peer,
@@ -240,13 +241,6 @@ impl Table {
             entry.session.end();
         }
     }
-}
-
-fn random_id() -> Arc<str> {
-    let mut bits = [0u8; 16];
-    // An id that can be guessed gives a session away; without entropy there is no way on.
-    getrandom::fill(&mut bits).expect("the operating system gives random bytes");
-    format!("{:032x}", u128::from_be_bytes(bits)).into()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 
 use super::frames::{self, Frame, Object, Received};
 use super::outlet::Outlet;
-use super::{dump, lock, uuid};
+use super::{dump, lock};
 use crate::server::mcp::wire::RpcError;
+use crate::server::random::uuid;
 use crate::tool::Json;
 use crate::upstream::{ClientCapabilities, ClientHandler, Refusal, ServerRequest};
 

@@ -156,24 +156,6 @@ fn client_of(caller: &Caller, request: &Request) -> String {
     }
 }
 
-/// A random UUID (version 4), which is what clients expect ids to be.
-fn uuid() -> String {
-    let mut bytes = [0u8; 16];
-    // An id that could be guessed would be no secret; without entropy there is no way on.
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-    bytes[6] = (bytes[6] & 0x0f) | 0x40;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
-}
-
-/// A new secret: 256 random bits.
-pub(in crate::server) fn new_secret() -> String {
-    let mut bytes = [0u8; 32];
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use crate::server::access::TokenDigest;
+use crate::server::random;
 
 /// The bridge for web clients (`[server.bridge]`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub struct BridgeSettings {
 impl BridgeSettings {
     /// Makes a token and has clients show it. Gives the token, which is not kept.
     pub fn make_token(&mut self) -> String {
-        let token = super::new_secret();
+        let token = random::hex::<32>();
         self.own_token = Some(TokenDigest::of(&token));
         token
     }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::admission::Plan;
-use super::{lock, new_secret, uuid};
+use super::lock;
 use crate::server::access::TokenDigest;
 use crate::server::mcp::Facade;
+use crate::server::random;
 use crate::upstream::Caller;
 
 /// What a ticket is good for.
@@ -42,7 +43,7 @@ impl Tickets {
 
     /// Gives one out: the session's id, and the token that goes with it.
     pub(super) fn issue(&self, ticket: Ticket) -> Result<(String, String), TooMany> {
-        let (id, token) = (uuid(), new_secret());
+        let (id, token) = (random::uuid(), random::hex::<32>());
         let now = Instant::now();
         let mut kept = lock(&self.kept);
         kept.retain(|_, kept| kept.until > now);

@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Return;
 use super::work::Work;
 use crate::server::mcp::request::{Params, Request};
+use crate::server::random;
 use crate::upstream::Caller;
 
 /// How long a client may take over its answers. As long as a question waits for one.
@@ -114,9 +115,7 @@ impl<W> Parking<W> {
 impl Parking {
     /// A text that nobody can guess.
     pub(super) fn new_state() -> String {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+        BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>())
     }
 }
 

@@ -81,14 +81,6 @@ impl fmt::Display for Link {
     }
 }
 
-/// 128 bits that nobody can guess.
-pub(super) fn random_id() -> String {
-    let mut bytes = [0; 16];
-    // An id that can be guessed would be a way to others' results; without entropy there is none.
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,11 +102,5 @@ mod tests {
         ] {
             assert_eq!(Link::read(no_link), Err(LinkError::Malformed), "{no_link}");
         }
-    }
-
-    #[test]
-    fn ids_differ_and_are_long() {
-        let (one, other) = (random_id(), random_id());
-        assert!(one != other && one.len() == 32);
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 pub(in crate::server::mcp) use link::{Link, LinkError};
 
+use crate::server::random;
 use crate::upstream::Caller;
 
 /// What may be kept, and for how long.
@@ -87,7 +88,7 @@ impl KeptResults {
         if bytes > self.limits.bytes_per_caller {
             return None;
         }
-        let (id, owner) = (link::random_id(), caller.identity());
+        let (id, owner) = (random::hex::<16>(), caller.identity());
         let mut results = self.lock();
         self.sweep(&mut results, now);
         self.make_room(&mut results, &owner, bytes);

@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use super::{Fault, Welcome, World};
 use crate::server::http::bridge::asking::Asker;
 use crate::server::http::bridge::frames::Object;
-use crate::server::http::bridge::uuid;
 use crate::server::mcp::Facade;
 use crate::server::mcp::request::{Client, Exchange, Params, Peer, Request};
 use crate::server::mcp::wire::RpcError;
+use crate::server::random::uuid;
 use crate::tool::Json;
 use crate::upstream::{Caller, ClientCapabilities, ClientHandler, Era};
 

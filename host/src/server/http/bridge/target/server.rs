@@ -20,6 +20,7 @@ use crate::server::http::bridge::lock;
 use crate::server::mcp::request::Params;
 use crate::server::mcp::wire::RpcError;
 use crate::server::mcp::{AuditLine, Definition, Facade, as_result};
+use crate::server::random;
 use crate::tool::{CallError, CallMethod, Json};
 use crate::upstream::settings::UpstreamSettings;
 use crate::upstream::{
@@ -91,7 +92,7 @@ impl Server {
         asker: &Arc<Asker>,
     ) -> Self {
         let handler = Arc::clone(asker) as Arc<dyn ClientHandler>;
-        let connection = super::super::uuid().into();
+        let connection = random::uuid().into();
         let held = Mutex::default();
         Self { name, facade, host, is_own, caller, handler, connection, held }
     }
