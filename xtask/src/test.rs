@@ -48,6 +48,7 @@ pub(crate) fn test(workspace: &Workspace, args: &[String]) -> Result<()> {
     step("running the unit tests of plugins/js-runtime/prepare", || {
         let mut cargo = workspace.cargo();
         cargo.current_dir(workspace.root.join("plugins/js-runtime/prepare"));
+        cargo.env("TOOLCELL_INSTALLED", workspace.target.join("fixtures"));
         cargo.args(["test", "--locked", "--lib", "--target-dir"]);
         process::run(cargo.arg(workspace.target.join("js-runtime")))
     })?;

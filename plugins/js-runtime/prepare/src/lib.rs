@@ -9,6 +9,8 @@ mod calls;
 mod edits;
 mod modules;
 mod nearest;
+#[cfg(test)]
+mod oracle;
 mod refusal;
 mod schema;
 mod strip;
