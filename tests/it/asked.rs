@@ -11,6 +11,7 @@ use toolcell::upstream::{
 };
 use toolcell_tests::faulty::{Faulty, Wire};
 use toolcell_tests::fixtures;
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::tiny_mcp::Eras;
 
 use crate::door::{anybody, call, call_within, list, settings, upstreams, upstreams_with};
@@ -88,7 +89,7 @@ async fn call_all(access: &toolcell::upstream::Access, tool: &str, arguments: Va
     let tool = toolcell::ids::ToolName::new(crate::door::server(), tool);
     let arguments = to_raw_value(&arguments).expect("JSON is JSON");
     let context = toolcell::upstream::CallContext::default();
-    let answer = access.call(&tool, &arguments, crate::door::PATIENCE, context).await;
+    let answer = access.call(&tool, &arguments, PATIENCE, context).await;
     format!("{:?}", answer.expect("an answer").content)
 }
 

@@ -1,11 +1,8 @@
 //! The command line: what is printed, which exit code, and what is left behind.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::{Cli, Marker, Signal, fixtures, wait_until};
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn keys(value: &Value) -> Vec<&str> {
     value.as_object().expect("an object").keys().map(String::as_str).collect()

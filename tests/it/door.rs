@@ -10,9 +10,7 @@ use toolcell::upstream::settings::{Retry, TransportSettings, UpstreamSettings};
 use toolcell::upstream::{
     Access, CallContext, Caller, Catalog, ClientHandler, UpstreamError, Upstreams,
 };
-
-/// Longer than anything takes that is not broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+use toolcell_tests::processes::PATIENCE;
 
 pub(crate) fn server() -> UpstreamName {
     UpstreamName::try_new("s").expect("a name")

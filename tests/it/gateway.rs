@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use toolcell_tests::plain_tools::{ODD_ANSWER, ODD_TOOL};
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::tiny_mcp::Eras;
 use toolcell_tests::{Cli, HttpFault, Marker, Server, Talking, fixtures};
 
@@ -71,7 +72,7 @@ fn real_servers_tools_stand_beside_the_tools_of_code_mode_and_are_called_by_thei
         client.call("run_python", json!({ "code": "from tools import py\npy.add(a=1, b=1)" }));
     assert_ne!(run["isError"], true, "{run}");
     client.running.close_stdin();
-    client.running.finish(Duration::from_secs(20)).success();
+    client.running.finish(PATIENCE).success();
     marker.assert_nothing_survives();
 }
 
@@ -331,7 +332,7 @@ fn a_cancelled_call_is_cancelled_at_its_server() {
     let (mut client, _) = Talking::legacy(cli.config(&(server.toml("s") + &only())));
     let id = client.begin("tools/call", json!({ "name": "s_slow", "arguments": { "ms": 60_000 } }));
     let logged = |part: &str| std::fs::read_to_string(&log).is_ok_and(|log| log.contains(part));
-    let limit = Duration::from_secs(20);
+    let limit = PATIENCE;
     toolcell_tests::wait_until(limit, "the call arrives", || logged("tools/call"));
     client.tell("notifications/cancelled", &json!({ "requestId": id }));
     toolcell_tests::wait_until(limit, "the server hears", || logged("notifications/cancelled"));

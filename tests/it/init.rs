@@ -16,7 +16,7 @@ fn written(cli: Cli) -> (Finished, String) {
     let told = running.wait_for_line("docs/clients/");
     assert!(told.contains("Python"));
     let text = fs::read_to_string(file).expect("it wrote the file");
-    (running.finish(std::time::Duration::from_secs(20)).success(), text)
+    (running.finish(toolcell_tests::processes::PATIENCE).success(), text)
 }
 
 /// Runs `toolcell ARGS` in the folder of another.

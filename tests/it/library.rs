@@ -3,11 +3,10 @@
 use toolcell::events::{RunEvent, Stream};
 use toolcell::runs::ErrorKind;
 use toolcell::{Host, Script};
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::{Marker, fixtures, wait_until};
 
 use crate::hosts::{Configured, block_on, cache_folder, failure, value};
-
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// The example of `Host` and of the README, for real.
 #[test]

@@ -17,6 +17,7 @@ use toolcell::upstream::settings::{
 };
 use toolcell::upstream::{Access, CallContext, Caller, UpstreamError, Upstreams};
 use toolcell_tests::oauth::CLIENT;
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::{Cli, Finished, OAuthServer};
 
 use crate::hosts::block_on;
@@ -160,7 +161,7 @@ fn upstreams(
 async fn call(access: &Access) -> Result<String, UpstreamError> {
     let tool = ToolName::parse("x.echo").expect("a tool's name");
     let arguments = RawValue::from_string(r#"{"text":"hi"}"#.into()).expect("JSON");
-    let limit = Duration::from_secs(20);
+    let limit = PATIENCE;
     let answer = access.call(&tool, &arguments, limit, CallContext::default()).await?;
     Ok(answer.first_text().to_owned())
 }

@@ -3,18 +3,16 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use toolcell::plugins::signature::{SigningKey, sign_blob};
 use toolcell_tests::guests::guest;
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::registry::{Body, Lie, LyingRegistry, RealRegistry};
 use toolcell_tests::{Signal, wait_until};
 
 use crate::plugin_cli::{Home, text};
 use crate::plugin_registry::{COMPONENT, SIZE, with_layer};
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 const SIGNED_BY_AUTHOR: &str = "[plugins.mine]\nsigned_by = \"author.pub\"\n";
 

@@ -12,7 +12,6 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -25,6 +24,7 @@ use toolcell::tool::{CallAnswer, CallMethod};
 use toolcell::upstream::Caller;
 use toolcell::{CallOptions, Host, Script};
 use toolcell_tests::guests::guest;
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::{fixtures, wait_until};
 
 use crate::hosts::{Configured, block_on, cache_folder, failure, value};
@@ -378,9 +378,7 @@ task.cancel()
 await asyncio.wait([task])
 'done'";
     assert_eq!(value(&host.python(code)), json!("done"));
-    wait_until(Duration::from_secs(20), "the server hears of it", || {
-        host.read("log").contains("cancelled")
-    });
+    wait_until(PATIENCE, "the server hears of it", || host.read("log").contains("cancelled"));
 }
 
 #[test]

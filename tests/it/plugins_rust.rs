@@ -2,16 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use toolcell::Script;
 use toolcell_tests::guests::guest;
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::{Cli, Talking, fixtures, wait_until};
 
 use crate::hosts::{Configured, value};
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Installs `caller`, which asks for this, and gives the section that grants it the same.
 fn caller(folder: &Path, asks: &str) -> String {

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use toolcell::upstream::settings::TransportSettings;
 use toolcell::upstream::{CallContext, Era};
 use toolcell_tests::fixtures::{self, RealHttp};
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::{Marker, Server};
 
-use crate::door::{PATIENCE, anybody, list, server, settings, until, upstreams};
+use crate::door::{anybody, list, server, settings, until, upstreams};
 use crate::hosts::block_on;
 
 /// What is asked of a server, and what its answer has.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use toolcell::Script;
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::{fixtures, wait_until};
 
 use crate::hosts::{Configured, failure, value};
@@ -319,5 +320,3 @@ fn one_run_leaves_nothing_for_the_next() {
     ));
     assert_eq!(value(&report), json!([false, false, "1", false]));
 }
-
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);

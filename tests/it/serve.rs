@@ -4,10 +4,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::serving::{call, initialize, run_python};
 use toolcell_tests::{Cli, HttpFault, Marker, Server, Serving, Signal, fixtures, wait_until};
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Connects to a URL and does what the program says, as an agent's framework would.
 const CLIENT: &str = r#"

@@ -15,12 +15,11 @@ use tokio::sync::oneshot;
 use toolcell::server::http;
 use toolcell::server::mcp::Facade;
 use toolcell::server::settings::ServerSettings;
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::serving::{Stream, call, initialize, run_python};
 use toolcell_tests::{Cli, Serving, fixtures, wait_until};
 
 use crate::hosts::{Configured, block_on};
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A `toolcell serve` with one server, which writes down what arrives.
 struct Watched {

@@ -8,12 +8,11 @@ use toolcell::limits::Limits;
 use toolcell::runs::{SessionName, SessionSettings, SessionState};
 use toolcell::upstream::Caller;
 use toolcell::{RunReport, Script};
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::{Marker, fixtures, wait_until};
 
 use crate::facade::{first_text, session as agent};
 use crate::hosts::{Configured, block_on, failure, value};
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn without_servers() -> Configured {
     Configured::new(|_| String::new())

@@ -10,10 +10,11 @@ use toolcell::tool::Phase;
 use toolcell::upstream::settings::Retry;
 use toolcell::upstream::{Access, UpstreamError};
 use toolcell_tests::faulty::{Faulty, Wire};
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::tiny_mcp::Eras;
 use toolcell_tests::wait_until;
 
-use crate::door::{PATIENCE, anybody, call_within, list, settings, upstreams};
+use crate::door::{anybody, call_within, list, settings, upstreams};
 use crate::hosts::block_on;
 
 /// Calls that are under way at once.

@@ -2,15 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::{Value, json};
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::web::{Bridged, WebClient, named, stdio};
 use toolcell_tests::{Cli, Marker, Server, fixtures, wait_until};
 
 use crate::hosts::block_on;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn demo() -> Bridged {
     Bridged::start(&fixtures::misbehaving("ok").toml("demo"))

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
+use toolcell_tests::processes::PATIENCE;
 use toolcell_tests::web::{Bridged, named};
 use toolcell_tests::{Marker, Signal, fixtures, wait_until};
 
 use crate::hosts::block_on;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn with(settings: &str) -> Bridged {
     let demo = fixtures::misbehaving("ok").toml("demo");

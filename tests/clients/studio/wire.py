@@ -195,15 +195,23 @@ class Talk:
             await self.socket.close(code)
             self.socket = None
 
+    async def there(self, sent):
+        """Waits until the status knows the session, which at the real server is after the frame, and records it."""
+        await self._until_status(True)
+        await self.status(sent)
+
     async def gone(self, sent):
         """Waits until the status says that the session is over, and records it."""
+        await self._until_status(False)
+        await self.status(sent)
+
+    async def _until_status(self, wanted):
         async with asyncio.timeout(PATIENCE):
             while True:
                 answer = await self.bridge.request("GET", f"/api/mcp/ws/status/{self.session}")
-                if answer.json().get("status") is not True:
-                    break
+                if (answer.json().get("status") is True) == wanted:
+                    return
                 await asyncio.sleep(0.05)
-        await self.status(sent)
 
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{process, thread};
 
-/// The longest that anything here waits for what must happen at once. Only failures take so long.
+/// The longest that a test waits for what must happen at once. Only failures take so long. It is shorter
+/// than the host's own limits on calls, which would bring about some of it in the end.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until `condition` holds.
