@@ -313,6 +313,40 @@ fn what_is_under_way_is_cancelled_at_the_server_when_its_client_goes() {
 }
 
 #[test]
+fn a_client_that_speaks_json_rpc_hears_of_what_it_subscribed_to() {
+    let toml = fixtures::everything_stdio().toml("everything")
+        + &fixtures::misbehaving("changes-tools").toml("growing");
+    let bridged = Bridged::start(&toml);
+    let rpc = |method: &str, params: Value| json!({ "jsonrpc": "2.0", "id": method, "method": method, "params": params });
+    block_on(async {
+        let (_, mut client) = bridged.open_named("everything").await;
+        let uri = "demo://resource/dynamic/text/1";
+        client.send(&rpc("resources/subscribe", json!({ "uri": uri }))).await;
+        let answer = client.answer(&json!("resources/subscribe")).await;
+        assert_eq!(answer["result"], json!({}), "{answer}");
+        let toggle = json!({ "name": "toggle-subscriber-updates", "arguments": {} });
+        client.send(&rpc("tools/call", toggle)).await;
+        let told = client.told("notifications/resources/updated").await;
+        assert_eq!(told["params"], json!({ "uri": uri }), "{told}");
+        client.send(&rpc("resources/unsubscribe", json!({ "uri": uri }))).await;
+        let answer = client.answer(&json!("resources/unsubscribe")).await;
+        assert_eq!(answer["result"], json!({}), "{answer}");
+        client.send(&rpc("resources/subscribe", json!({}))).await;
+        let answer = client.answer(&json!("resources/subscribe")).await;
+        assert_eq!(answer["error"]["code"], -32602, "{answer}");
+
+        let (_, mut client) = bridged.open_named("growing").await;
+        let listed = rpc("tools/list", json!({}));
+        client.send(&listed).await;
+        let tools = client.answer(&json!("tools/list")).await["result"]["tools"].clone();
+        let name = &tools[0]["name"];
+        client.send(&rpc("tools/call", json!({ "name": name, "arguments": {} }))).await;
+        let told = client.told("notifications/tools/list_changed").await;
+        assert!(told.get("id").is_none(), "{told}");
+    });
+}
+
+#[test]
 fn a_server_that_dies_is_told_of_and_comes_back() {
     let bridged = Bridged::start(&fixtures::misbehaving("exit-in-call").toml("demo"));
     block_on(async {

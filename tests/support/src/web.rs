@@ -215,6 +215,16 @@ impl WebClient {
         }
     }
 
+    /// The next notification of JSON-RPC of this method.
+    pub async fn told(&mut self, method: &str) -> Value {
+        loop {
+            let frame = self.next().await;
+            if frame["jsonrpc"] == "2.0" && frame["method"] == method {
+                return frame;
+            }
+        }
+    }
+
     /// Begins an operation.
     pub async fn begin(&mut self, operation: &str, mut fields: Value) {
         fields["type"] = "operation".into();

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use serde_json::json;
+
 use super::frames::Object;
 use super::lock;
 use super::outlet::Outlet;
@@ -14,6 +16,14 @@ const SHOWN: [&str; 6] = [
     "notifications/tools/list_changed",
     "notifications/resources/list_changed",
     "notifications/resources/updated",
+    "notifications/prompts/list_changed",
+];
+
+/// Those of them that clients which speak JSON-RPC are sent as such. Of resources they hear if they
+/// subscribe, and of their calls with their calls.
+const SENT: [&str; 3] = [
+    "notifications/tools/list_changed",
+    "notifications/resources/list_changed",
     "notifications/prompts/list_changed",
 ];
 
@@ -52,7 +62,12 @@ impl Ear {
     fn tell(&self, notice: &ServerNotice) {
         let params = notice.params.as_ref().map(|params| &***params);
         match &notice.method {
-            Some(method) if SHOWN.contains(&&**method) => self.outlet.notification(method, params),
+            Some(method) if SHOWN.contains(&&**method) => {
+                self.outlet.notification(method, params);
+                if SENT.contains(&&**method) {
+                    self.outlet.message(method, &json!({}));
+                }
+            }
             Some(_) => {}
             None => {
                 let text = params.and_then(|text| serde_json::from_str(text.get()).ok());

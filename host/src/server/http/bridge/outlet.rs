@@ -1,7 +1,7 @@
 //! What goes to a client: frames that wait for it, as many as there may be, and then the socket's end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::dump;
 use super::frames::{Frame, Object};
+use super::rpc;
+use crate::server::mcp::wire;
 
 /// Bytes that wait for a client, beside one frame of any size.
 const MAX_QUEUED_BYTES: usize = 64 << 20;
@@ -47,6 +49,8 @@ pub(super) struct Outlet {
     pub(super) session: String,
     queue: mpsc::Sender<Out>,
     bytes: Arc<AtomicUsize>,
+    /// Whether the client has asked something in JSON-RPC.
+    speaks_rpc: AtomicBool,
     /// There was no room for something that may not be lost.
     pub(super) full: CancellationToken,
     /// The session is over.
@@ -61,6 +65,7 @@ impl Outlet {
             session: session.to_owned(),
             queue,
             bytes: Arc::clone(&bytes),
+            speaks_rpc: AtomicBool::new(false),
             full: CancellationToken::new(),
             gone: CancellationToken::new(),
         };
@@ -89,6 +94,18 @@ impl Outlet {
     pub(super) fn offer(&self, frame: impl FnOnce() -> String) {
         if self.queue.capacity() * 2 > self.queue.max_capacity() {
             self.put(frame());
+        }
+    }
+
+    /// From now on the client is told in JSON-RPC too what servers say unasked.
+    pub(super) fn speak_rpc(&self) {
+        self.speaks_rpc.store(true, Ordering::Relaxed);
+    }
+
+    /// Sends a client that speaks JSON-RPC a notification.
+    pub(super) fn message(&self, method: &str, params: &impl Serialize) {
+        if self.speaks_rpc.load(Ordering::Relaxed) {
+            self.offer(|| rpc::text(wire::notification(method, params)));
         }
     }
 

@@ -402,7 +402,10 @@ impl Live<'_> {
             Read::Batch(_) => return,
         };
         match incoming {
-            Incoming::Request { id, method, params } => self.request(id, method, params.as_deref()),
+            Incoming::Request { id, method, params } => {
+                self.outlet.speak_rpc();
+                self.request(id, method, params.as_deref());
+            }
             Incoming::Notification { method, params } => {
                 if method == "notifications/cancelled"
                     && let Ok(params) = Params::read(params.as_deref())

@@ -18,9 +18,9 @@ const MAX_ASKED: usize = 8;
 
 /// A server that may have a resource, and the resource's URI there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) server: UpstreamName,
-    pub(super) uri: String,
+pub(in crate::server) struct Place {
+    pub(in crate::server) server: UpstreamName,
+    pub(in crate::server) uri: String,
 }
 
 impl Facade {

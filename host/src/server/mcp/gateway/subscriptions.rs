@@ -224,7 +224,7 @@ async fn follow_all(
 /// Tells of the updates of one resource under the client's own URI for it. When its server's
 /// connection is lost, it is watched over the next one, and the client told that it may have changed
 /// meanwhile.
-async fn follow(
+pub(in crate::server) async fn follow(
     access: Access,
     place: Place,
     uri: String,

@@ -1,11 +1,13 @@
 //! A session's server: one of the operator's, or one of its own.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::fault::refused;
 use super::{Fault, Welcome, World};
@@ -19,7 +21,7 @@ use crate::server::http::bridge::frames::Object;
 use crate::server::http::bridge::lock;
 use crate::server::mcp::request::Params;
 use crate::server::mcp::wire::RpcError;
-use crate::server::mcp::{AuditLine, Definition, Facade, as_result};
+use crate::server::mcp::{AuditLine, Definition, Facade, Place, as_result, follow};
 use crate::server::random;
 use crate::tool::{CallError, CallMethod, Json};
 use crate::upstream::settings::UpstreamSettings;
@@ -34,6 +36,9 @@ const CLIENT: &str = "bridge";
 /// Events that wait while one is told.
 const QUEUE: usize = 64;
 
+/// Resources that one session may watch at once.
+const MAX_WATCHED: usize = 100;
+
 /// What a session talks to.
 pub(in crate::server::http::bridge) struct Server {
     name: UpstreamName,
@@ -45,6 +50,8 @@ pub(in crate::server::http::bridge) struct Server {
     handler: Arc<dyn ClientHandler>,
     connection: Arc<str>,
     held: Mutex<Link>,
+    /// The resources whose changes the client is told, by their URIs.
+    watched: Mutex<BTreeMap<String, AbortOnDropHandle<()>>>,
 }
 
 /// Whether the server is there.
@@ -93,8 +100,8 @@ impl Server {
     ) -> Self {
         let handler = Arc::clone(asker) as Arc<dyn ClientHandler>;
         let connection = random::uuid().into();
-        let held = Mutex::default();
-        Self { name, facade, host, is_own, caller, handler, connection, held }
+        let (held, watched) = (Mutex::default(), Mutex::default());
+        Self { name, facade, host, is_own, caller, handler, connection, held, watched }
     }
 
     pub(super) async fn connect(&self) -> Result<Welcome, UpstreamError> {
@@ -144,6 +151,7 @@ impl Server {
 
     pub(super) async fn close(&self) {
         *lock(&self.held) = Link::Unheld;
+        lock(&self.watched).clear();
         if self.is_own {
             self.host.upstreams().close().await;
         }
@@ -166,6 +174,8 @@ impl Server {
             "resources/read" => self.read(&profile, params, world).await,
             "prompts/get" => self.prompt(&profile, params, world).await,
             "completion/complete" => self.complete(&profile, params).await,
+            "resources/subscribe" => self.subscribe(&profile, params, world).await,
+            "resources/unsubscribe" => self.unsubscribe(params),
             // What a session hears of logs is what its calls bring about.
             "ping" | "logging/setLevel" => Ok(raw(&json!({}))),
             other => Err(Fault::mcp(RpcError::no_method(other))),
@@ -295,6 +305,56 @@ impl Server {
         let unknown = format!("Unknown resource: {shown}");
         let read = self.call(profile, CallMethod::Resource, what, params, world).await;
         self.structured(read, &unknown)
+    }
+
+    /// The client hears of it in JSON-RPC, which is what it asked in.
+    async fn subscribe(
+        &self,
+        profile: &Profile,
+        params: &Params,
+        world: &World,
+    ) -> Result<Json, Fault> {
+        let uri: String = params.need("uri").map_err(Fault::mcp)?;
+        let unknown = || {
+            let shown: String = uri.chars().take(100).collect();
+            Fault::mcp(RpcError::invalid_params(format!("Unknown resource: {shown}")))
+        };
+        let granted = profile.policy.grants_resource(self.name.as_str(), &uri);
+        let access = self.access_of_server().filter(|_| granted).ok_or_else(unknown)?;
+        let time = profile.limits.call_timeout;
+        let updates = access.resource_updates(&self.name, &uri, time).await;
+        let updates = updates.map_err(Fault::of_upstream)?;
+        let place = Place { server: self.name.clone(), uri: uri.clone() };
+        let (to, mut updated) = mpsc::channel::<String>(QUEUE);
+        let following = follow(access, place, uri.clone(), time, Some(updates), to);
+        let outlet = Arc::clone(&world.outlet);
+        let telling = tokio::spawn(async move {
+            let telling = async {
+                while let Some(uri) = updated.recv().await {
+                    outlet.message("notifications/resources/updated", &json!({ "uri": uri }));
+                }
+            };
+            tokio::select! {
+                () = outlet.gone.cancelled() => {}
+                () = telling => {}
+                () = following => {}
+            }
+        });
+        let telling = AbortOnDropHandle::new(telling);
+        let mut watched = lock(&self.watched);
+        watched.retain(|_, telling| !telling.is_finished());
+        if watched.len() >= MAX_WATCHED && !watched.contains_key(&uri) {
+            let words = format!("{MAX_WATCHED} resources may be watched at once");
+            return Err(Fault::mcp(RpcError::new(RpcError::BUSY, words)));
+        }
+        watched.insert(uri, telling);
+        Ok(raw(&json!({})))
+    }
+
+    fn unsubscribe(&self, params: &Params) -> Result<Json, Fault> {
+        let uri: String = params.need("uri").map_err(Fault::mcp)?;
+        lock(&self.watched).remove(&uri);
+        Ok(raw(&json!({})))
     }
 
     async fn prompt(
