@@ -529,8 +529,11 @@ fn a_resources_updates_reach_those_who_subscribed_in_either_era() {
     legacy.call("everything_toggle-subscriber-updates", json!({}));
     assert_eq!(legacy.heard(updated, uri), json!({ "uri": uri }));
     assert_eq!(legacy.ask("resources/unsubscribe", json!({ "uri": uri })), json!({}));
-    let unknown = legacy.ask("resources/subscribe", json!({}));
-    assert_eq!(unknown["code"], -32602, "{unknown}");
+    let long = format!("demo://{}", "x".repeat(20_000));
+    for params in [json!({}), json!({ "uri": long })] {
+        let refused = legacy.ask("resources/subscribe", params);
+        assert_eq!(refused["code"], -32602, "{refused}");
+    }
 
     let mut modern = Talking::modern(cli(&toml));
     let listening = modern.begin(

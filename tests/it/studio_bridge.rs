@@ -331,9 +331,12 @@ fn a_client_that_speaks_json_rpc_hears_of_what_it_subscribed_to() {
         client.send(&rpc("resources/unsubscribe", json!({ "uri": uri }))).await;
         let answer = client.answer(&json!("resources/unsubscribe")).await;
         assert_eq!(answer["result"], json!({}), "{answer}");
-        client.send(&rpc("resources/subscribe", json!({}))).await;
-        let answer = client.answer(&json!("resources/subscribe")).await;
-        assert_eq!(answer["error"]["code"], -32602, "{answer}");
+        let long = format!("demo://{}", "x".repeat(20_000));
+        for params in [json!({}), json!({ "uri": long })] {
+            client.send(&rpc("resources/subscribe", params)).await;
+            let answer = client.answer(&json!("resources/subscribe")).await;
+            assert_eq!(answer["error"]["code"], -32602, "{answer}");
+        }
 
         let (_, mut client) = bridged.open_named("growing").await;
         let listed = rpc("tools/list", json!({}));

@@ -32,7 +32,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 pub use asking::ForClients;
-pub(in crate::server) use gateway::{Definition, Place, as_result, follow, of_other};
+pub(in crate::server) use gateway::{Definition, Place, as_result, follow, of_other, uri_to_watch};
 pub use gateway::{GatewayName, gateway_names};
 pub use stdio::ServeError;
 

@@ -102,7 +102,7 @@ async fn what_is_under_way_when_all_is_closed_is_cancelled_at_the_server() {
     let env = [("LOG", log.to_str().unwrap()), ("SERVER", super::SHELL_SERVER), ("SECRET", "-")];
     let upstreams = only(stdio("sh", &["-c", noting], &env));
     let mut hanging = std::pin::pin!(call(&upstreams, "hang", "{}"));
-    while !heard().contains("hang") {
+    while !heard().contains(r#""name":"hang""#) {
         let asked = tokio::time::timeout(Duration::from_millis(10), &mut hanging).await;
         assert!(asked.is_err(), "{asked:?}");
     }

@@ -35,7 +35,7 @@ pub(in crate::server) use failure::of_other;
 pub(super) use forward::gravity;
 pub(super) use lists::{Missing, gather};
 pub(in crate::server) use resources::Place;
-pub(in crate::server) use subscriptions::follow;
+pub(in crate::server) use subscriptions::{follow, uri_to_watch};
 pub(in crate::server) use tools::as_result;
 pub use tools::{GatewayName, gateway_names};
 

@@ -17,12 +17,15 @@ use super::resources::{self, Place};
 use super::{View, failure, unless_cancelled, uris};
 use crate::server::mcp::Facade;
 use crate::server::mcp::lifecycle::raw_of;
-use crate::server::mcp::request::{Meta, Outcome, Request};
+use crate::server::mcp::request::{Meta, Outcome, Params, Request};
 use crate::server::mcp::wire::{self, RpcError};
 use crate::upstream::{Access, ResourceUpdates, UpstreamError};
 
 /// Resources that one client may watch at once.
 const MAX_WATCHED: usize = 1_000;
+
+/// The longest URI that is watched: it is kept as long as its client stays.
+const MAX_URI_BYTES: usize = 16 << 10;
 
 /// Updates that wait for a client that reads slowly.
 const QUEUE: usize = 64;
@@ -71,7 +74,7 @@ impl Filter {
 impl Facade {
     /// `resources/subscribe`
     pub(in crate::server::mcp) async fn subscribe(&self, request: &Request) -> Outcome {
-        let uri: String = request.params.need("uri")?;
+        let uri = uri_to_watch(&request.params)?;
         let unknown = || failure::no_resource(&request.client, &uri);
         let view = self.gateway_view(&request.caller)?.ok_or_else(unknown)?;
         let begun = unless_cancelled(request, begin(&view, &uri)).await?;
@@ -261,6 +264,16 @@ pub(in crate::server) async fn follow(
         pause = if missed { SHORTEST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
         tokio::time::sleep(pause).await;
     }
+}
+
+/// The URI that a request wants to hear of.
+pub(in crate::server) fn uri_to_watch(params: &Params) -> Result<String, RpcError> {
+    let uri: String = params.need("uri")?;
+    if uri.len() > MAX_URI_BYTES {
+        let words = format!("`uri` has {} bytes; {MAX_URI_BYTES} can be watched", uri.len());
+        return Err(RpcError::invalid_params(words));
+    }
+    Ok(uri)
 }
 
 fn too_many() -> RpcError {

@@ -21,7 +21,7 @@ use crate::server::http::bridge::frames::Object;
 use crate::server::http::bridge::lock;
 use crate::server::mcp::request::Params;
 use crate::server::mcp::wire::RpcError;
-use crate::server::mcp::{AuditLine, Definition, Facade, Place, as_result, follow};
+use crate::server::mcp::{AuditLine, Definition, Facade, Place, as_result, follow, uri_to_watch};
 use crate::server::random;
 use crate::tool::{CallError, CallMethod, Json};
 use crate::upstream::settings::UpstreamSettings;
@@ -314,7 +314,7 @@ impl Server {
         params: &Params,
         world: &World,
     ) -> Result<Json, Fault> {
-        let uri: String = params.need("uri").map_err(Fault::mcp)?;
+        let uri = uri_to_watch(params).map_err(Fault::mcp)?;
         let unknown = || {
             let shown: String = uri.chars().take(100).collect();
             Fault::mcp(RpcError::invalid_params(format!("Unknown resource: {shown}")))
