@@ -75,7 +75,9 @@ class Soak:
 
     async def start(self, processes):
         probe = HERE.parent / "tests/clients/studio/probe.py"
-        server = await started(processes, [sys.executable, probe, "http"], "listening at ", {"PORT": "0"})
+        # Connections are closed after five idle seconds, as uvicorn does it by itself.
+        env = {"PORT": "0", "KEEP_ALIVE": "5"}
+        server = await started(processes, [sys.executable, probe, "http"], "listening at ", env)
         url = f"http://{server}/mcp"
         stdio = [self.args.misbehaving, "ok"]
         self.kinds = {
@@ -376,8 +378,10 @@ def connections(port):
 
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("--toolcell", required=True)
-    args.add_argument("--misbehaving", required=True, help="misbehaving-mcp, whose mode `ok` behaves")
+    args.add_argument("--toolcell", type=os.path.abspath, required=True)
+    args.add_argument(
+        "--misbehaving", type=os.path.abspath, required=True, help="misbehaving-mcp, whose mode `ok` behaves"
+    )
     args.add_argument("--minutes", type=float, default=10)
     args.add_argument("--sessions", type=int, default=500)
     args.add_argument("--kinds", default="shared,http", help="the servers of the others, in turn")

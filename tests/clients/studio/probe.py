@@ -220,8 +220,9 @@ def over_http():
     listener.listen(1024)
     print(f"listening at 127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
     app = Starlette(routes=[Route("/mcp", Endpoint())], lifespan=lifespan)
-    # Whoever reuses a connection just when it is closed for having been idle sees a call fail.
-    config = uvicorn.Config(app, log_level="error", timeout_keep_alive=300)
+    # A client that reuses a connection just when it is closed for having been idle sees a call fail, and the
+    # real Studio's does.
+    config = uvicorn.Config(app, log_level="error", timeout_keep_alive=int(os.environ.get("KEEP_ALIVE", "300")))
     uvicorn.Server(config).run(sockets=[listener])
 
 
