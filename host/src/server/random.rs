@@ -12,7 +12,11 @@ pub(super) fn bytes<const BYTES: usize>() -> [u8; BYTES] {
 
 /// So many random bytes, two hexadecimal digits each.
 pub(super) fn hex<const BYTES: usize>() -> String {
-    bytes::<BYTES>().iter().map(|byte| format!("{byte:02x}")).collect()
+    digits(&bytes::<BYTES>())
+}
+
+fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A random UUID (version 4, RFC 9562 section 5.4).
@@ -20,7 +24,7 @@ pub(super) fn uuid() -> String {
     let mut bytes = bytes::<16>();
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = digits(&bytes);
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 

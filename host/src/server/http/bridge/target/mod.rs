@@ -16,7 +16,6 @@ use super::asking::Asker;
 use super::frames::Frame;
 use super::outlet::Outlet;
 use crate::server::mcp::request::Params;
-use crate::server::mcp::wire;
 use crate::tool::Json;
 use crate::upstream::{Caller, Listening, ServerNotice, UpstreamError};
 use built_in::BuiltIn;
@@ -160,8 +159,7 @@ impl World {
                     (false, _) => Some(params.to_owned()),
                 };
                 if let Some(params) = params {
-                    let message = wire::notification(method, &params);
-                    self.outlet.offer(|| String::from_utf8_lossy(&message).into_owned());
+                    self.outlet.message(method, &params);
                 }
             }
             Told::Frames { .. } => {}
